@@ -1,0 +1,27 @@
+"""minigrad: a deep-learning framework small enough to read.
+
+import minigrad as mg
+
+x = mg.Tensor([1.0, 2.0], requires_grad=True)
+(x ** 2).sum().backward()
+x.grad                      # array([2., 4.], dtype=float32)
+"""
+
+from minigrad import ops
+from minigrad.autograd import Tensor, grad, hvp, is_recording, no_grad, vjp
+from minigrad.errors import InputError, MissingExtra
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "InputError",
+    "MissingExtra",
+    "Tensor",
+    "__version__",
+    "grad",
+    "hvp",
+    "is_recording",
+    "no_grad",
+    "ops",
+    "vjp",
+]

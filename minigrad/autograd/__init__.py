@@ -1,0 +1,23 @@
+"""Reverse-mode automatic differentiation (article D1 §3.2): Tensor, op, backward, grad."""
+
+from minigrad.autograd.functions import grad, hvp, vjp
+from minigrad.autograd.graph import Leaf, Node, Version, is_recording, no_grad
+from minigrad.autograd.op import Op, functions, op, within
+from minigrad.autograd.tensor import Tensor, as_array
+
+__all__ = [
+    "Leaf",
+    "Node",
+    "Op",
+    "Tensor",
+    "Version",
+    "as_array",
+    "functions",
+    "grad",
+    "hvp",
+    "is_recording",
+    "no_grad",
+    "op",
+    "vjp",
+    "within",
+]

@@ -1,0 +1,84 @@
+"""Gradients as values: grad, vjp, hvp."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minigrad.autograd.graph import Leaf, Node, propagate, run_hooks, walk
+from minigrad.autograd.tensor import Tensor, as_array, seed, wrap
+from minigrad.backend import array_module
+from minigrad.errors import InputError
+
+__all__ = ["grad", "hvp", "vjp"]
+
+
+def grad(
+    outputs: Tensor,
+    inputs: Sequence[Tensor] | Tensor,
+    gradient: Any = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+) -> list[Tensor]:
+    """The gradients of ``outputs`` with respect to each of ``inputs`` (leaves or not).
+
+    Nothing is added to any ``.grad``. With ``create_graph`` the results are tied to the graph
+    and can be differentiated again, to any order. An input that ``outputs`` does not depend on
+    gets zeros. ``retain_graph`` defaults to ``create_graph``.
+    """
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for position, tensor in enumerate(inputs):
+        if tensor._node is None:
+            raise InputError(f"grad: input {position} does not require a gradient")
+    node, g = seed(outputs, gradient)
+    wanted: dict[Node | Leaf, Any] = dict.fromkeys(
+        (tensor._node for tensor in inputs if tensor._node is not None), None
+    )
+    nodes, _ = walk([node])
+    needed = set(wanted)
+    for older in reversed(nodes):
+        if any(edge in needed for edge in older.edges):
+            needed.add(older)
+    start = wrap(g, None) if create_graph else g
+
+    def deliver(leaf: Leaf, contribution: Any) -> None:
+        sofar = wanted[leaf]
+        wanted[leaf] = contribution if sofar is None else sofar + contribution
+
+    if type(node) is Leaf:
+        wanted[node] = start
+    elif node in needed:
+        propagate(
+            nodes, {node: start}, deliver, needed=needed, wanted=wanted,
+            retain_graph=create_graph if retain_graph is None else retain_graph,
+            create_graph=create_graph,
+        )  # fmt: skip
+    results = []
+    for tensor in inputs:
+        found = wanted[tensor._node] if tensor._node is not None else None
+        if type(tensor._node) is Leaf and tensor._node.hooks and found is not None:
+            found = run_hooks(tensor._node.hooks, found)
+        if found is None:
+            found = array_module(tensor._data).zeros_like(tensor._data)
+        results.append(found if isinstance(found, Tensor) else wrap(found, None))
+    return results
+
+
+def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
+    """``f(*inputs)`` and the function v -> vᵀJ, the product with f's Jacobian from the left."""
+    leaves = [Tensor(as_array(x), requires_grad=True) for x in inputs]
+    y = f(*leaves)
+    return y, lambda v: grad(y, leaves, v, retain_graph=True)
+
+
+def hvp(f: Callable[..., Tensor], inputs: Sequence[Any], vectors: Sequence[Any]) -> list[Tensor]:
+    """H·v for the Hessian H of the scalar function ``f`` at ``inputs``, one block per input."""
+    leaves = [Tensor(as_array(x), requires_grad=True) for x in inputs]
+    first = grad(f(*leaves), leaves, create_graph=True)
+    products = [(g * as_array(v)).sum() for g, v in zip(first, vectors, strict=True)]
+    total = functools.reduce(lambda a, b: a + b, products)
+    if total._node is None:
+        return [wrap(array_module(x._data).zeros_like(x._data), None) for x in leaves]
+    return grad(total, leaves)

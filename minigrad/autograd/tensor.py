@@ -1,0 +1,298 @@
+"""Tensor: an array that remembers how it was computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.autograd.graph import Hook, Leaf, Node, propagate, run_hooks, walk
+from minigrad.backend import Array, array_module, device_of, module_for, to_device, to_numpy
+from minigrad.errors import InputError
+
+__all__ = ["Tensor", "as_array", "seed", "wrap"]
+
+
+class Tensor:
+    """An n-dimensional array that remembers how it was computed.
+
+    ``data`` is a NumPy or CuPy array, a number, or nested lists of them. Python floats become
+    float32; an array keeps its dtype. ``requires_grad=True`` makes a leaf, whose gradient
+    :meth:`backward` adds up in ``grad``; integer tensors cannot require gradients.
+    """
+
+    __array_ufunc__ = None  # so that ndarray * Tensor asks Tensor.__rmul__
+    _name = ""
+
+    def __init__(
+        self,
+        data: Any,
+        requires_grad: bool = False,
+        *,
+        dtype: Any = None,
+        device: str | None = None,
+        name: str = "",
+    ) -> None:
+        array = as_array(data, dtype)
+        self._data = array if device is None else to_device(array, device)
+        self._node: Node | Leaf | None = None
+        if name:
+            self._name = name
+        if requires_grad:
+            self.requires_grad = True
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Array:
+        """The array itself. Assigning copies into it, so that views of it stay valid."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        _copy_into(self._data, value, "data")
+        if type(self._node) is Leaf:
+            self._node.version.count += 1
+
+    @property
+    def grad(self) -> Array | None:
+        """The gradient added up so far, an array; ``None`` for what is no leaf or has none yet."""
+        return self._node.grad if type(self._node) is Leaf else None
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        leaf = self._node
+        if type(leaf) is not Leaf:
+            raise InputError(
+                "this Tensor is no leaf, so it keeps no gradient: only Tensors made with "
+                "requires_grad=True do; minigrad.grad(loss, [tensor]) gives any gradient"
+            )
+        if leaf.grad is None:
+            leaf.grad = array_module(self._data).zeros_like(self._data)
+        _copy_into(leaf.grad, 0 if value is None else value, "grad")
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient reaches this Tensor. Can be set on leaves."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        node = self._node
+        if wanted == (node is not None):
+            return
+        if isinstance(node, Node):
+            raise InputError("requires_grad can only be switched off on a leaf; use .detach()")
+        if isinstance(node, Leaf) and node.in_arena:
+            raise InputError(
+                f"parameter '{node.name}' already belongs to an optimizer's arena; freeze it "
+                "before the optimizer is made"
+            )
+        if wanted and self._data.dtype.kind != "f":
+            raise InputError(
+                f"a Tensor of dtype {self._data.dtype} cannot require a gradient: only floating "
+                "point has one; convert it with .astype('float32') first"
+            )
+        self._node = Leaf(self._data.shape, self._data.dtype, self._name) if wanted else None
+
+    @property
+    def name(self) -> str:
+        """A name for people: shown in errors and explanations."""
+        return self._name if self._node is None else self._node.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+        if self._node is not None:
+            self._node.name = name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._data.shape)
+
+    @property
+    def ndim(self) -> int:
+        return int(self._data.ndim)
+
+    @property
+    def size(self) -> int:
+        return int(self._data.size)
+
+    @property
+    def dtype(self) -> Any:
+        return self._data.dtype
+
+    @property
+    def device(self) -> str:
+        """``"cpu"`` or ``"cuda:N"``."""
+        return device_of(self._data)
+
+    # --- copies and conversions ----------------------------------------------------------------
+
+    def numpy(self) -> Array:
+        """The data as a NumPy array: the same memory on the CPU, a copy from a GPU."""
+        return to_numpy(self._data)
+
+    def item(self) -> float:
+        """The one number in this Tensor."""
+        if self._data.size != 1:
+            raise InputError(f"item() needs exactly one element; this Tensor has {self.shape}")
+        return self._data.item()  # type: ignore[no-any-return]
+
+    def detach(self) -> Tensor:
+        """The same data without its history."""
+        return wrap(self._data, None)
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=20)
+        dtype = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
+        device = "" if self.device == "cpu" else f", device='{self.device}'"
+        wants = ", requires_grad=True" if self.requires_grad else ""
+        return f"Tensor({values}{dtype}{device}{wants})"
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    __hash__ = object.__hash__
+
+    # --- gradients -----------------------------------------------------------------------------
+
+    def backward(self, gradient: Any = None, *, retain_graph: bool = False) -> None:
+        """Add d(self)/d(leaf), times ``gradient``, to the ``grad`` of every leaf behind self.
+
+        ``gradient`` (a number, or an array of self's shape) may be left out for a scalar, where
+        it is 1. The graph is freed on the way unless ``retain_graph``.
+        """
+        root, g = seed(self, gradient)
+        nodes, uses = walk([root])
+        arrived: dict[Leaf, Array] = {}
+
+        def deliver(leaf: Leaf, g: Array) -> None:
+            uses[leaf] -= 1
+            if leaf.hooks is None:
+                leaf.accumulate(g)
+            else:
+                arrived[leaf] = arrived[leaf] + g if leaf in arrived else g
+                if uses[leaf] == 0:
+                    leaf.accumulate(run_hooks(leaf.hooks, arrived.pop(leaf)))
+            if uses[leaf] == 0 and leaf.on_ready is not None:
+                leaf.on_ready(leaf)
+
+        if type(root) is Leaf:
+            uses[root] = 1
+            deliver(root, g)
+            return
+        propagate(nodes, {root: g}, deliver, retain_graph=retain_graph)
+
+    def register_hook(self, hook: Hook) -> Callable[[], None]:
+        """Call ``hook(gradient)`` in each backward when this Tensor's gradient is complete.
+
+        What the hook returns, if not ``None``, takes the gradient's place. The result removes
+        the hook again.
+        """
+        node = self._node
+        if node is None:
+            raise InputError("a hook needs a Tensor that requires a gradient; this one does not")
+        node.hooks = [*(node.hooks or []), hook]
+
+        def remove() -> None:
+            node.hooks = [other for other in node.hooks or [] if other is not hook] or None
+
+        return remove
+
+    if TYPE_CHECKING:  # attached by minigrad.ops, which stands above this module
+        T: Tensor
+
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __getattr__(self, name: str) -> Any: ...
+
+
+_new = object.__new__
+
+
+def wrap(array: Array, node: Node | Leaf | None) -> Tensor:
+    """A Tensor around an array that needs no conversion: the way results are made."""
+    tensor = _new(Tensor)
+    tensor._data = array
+    tensor._node = node
+    return tensor
+
+
+def as_array(data: Any, dtype: Any = None) -> Array:
+    """``data`` as an array. Python floats become float32, arrays keep their dtype."""
+    if isinstance(data, Tensor):
+        data = data._data
+    if hasattr(data, "dtype") and not isinstance(data, np.generic):
+        return data if dtype is None else data.astype(dtype, copy=False)
+    array = np.asarray(data, dtype)
+    if array.dtype.kind not in "fiub":
+        raise InputError(
+            f"a Tensor holds numbers, but {type(data).__name__} {data!r:.60} was given"
+        )
+    return array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array
+
+
+def _copy_into(target: Array, value: Any, what: str) -> None:
+    source = as_array(value)
+    if source.shape not in (target.shape, ()):
+        raise InputError(
+            f"{what} has shape {target.shape}, but an array of shape {source.shape} was assigned; "
+            "it is copied in place, so the shapes must agree"
+        )
+    target[...] = to_device(source, device_of(target))
+
+
+def seed(output: Tensor, gradient: Any) -> tuple[Node | Leaf, Array]:
+    """The node of ``output`` and the gradient that backward starts with there."""
+    node = output._node
+    if node is None:
+        raise InputError(
+            "backward needs a Tensor that came from one with requires_grad=True; no input of "
+            "this one had it (or it was computed under no_grad)"
+        )
+    xp = module_for(device_of(output._data))
+    if gradient is None:
+        if output._data.size != 1:
+            raise InputError(
+                f"backward starts at a scalar; this Tensor has shape {output.shape}: reduce it "
+                "with .sum() or .mean(), or pass the gradient of the same shape"
+            )
+        gradient = 1.0
+    array = as_array(gradient, node.dtype)
+    if array.shape not in (node.shape, ()):
+        raise InputError(f"the gradient has shape {array.shape}, the Tensor {output.shape}")
+    return node, xp.broadcast_to(to_device(array, device_of(output._data)), node.shape)

@@ -1,0 +1,104 @@
+"""Which array module, which device, and copies between them.
+
+The only module that imports CuPy. Everything else asks :func:`array_module` for the module
+that owns an array and calls it ``xp``; NumPy and CuPy answer to the same names.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from minigrad.errors import InputError, require
+
+__all__ = [
+    "Array",
+    "array_module",
+    "device_count",
+    "device_of",
+    "module_for",
+    "to_device",
+    "to_numpy",
+]
+
+Array: TypeAlias = Any
+"""A ``numpy.ndarray`` or a ``cupy.ndarray``: no type that exists names both."""
+
+
+def array_module(*operands: Any, op: str = "this operation") -> Any:
+    """The module (``numpy`` or ``cupy``) that the array ``operands`` belong to.
+
+    Operands that are no arrays (Python numbers, ``None``) are passed over. Raises
+    :class:`InputError` where NumPy and CuPy arrays meet, saying which operand lives where.
+    """
+    cupy = sys.modules.get("cupy")
+    if cupy is None:
+        return np
+    on_gpu = [isinstance(operand, cupy.ndarray) for operand in operands]
+    if not any(on_gpu):
+        return np
+    for position, operand in enumerate(operands):
+        if isinstance(operand, np.ndarray) and operand.ndim > 0:
+            other = on_gpu.index(True)
+            raise InputError(
+                f"{op}: operand {position + 1} lives on cpu and operand {other + 1} on "
+                f"{device_of(operands[other])}; move one of them with .to('cpu') or .to('cuda:0')"
+            )
+    return cupy
+
+
+def device_of(array: Array) -> str:
+    """``"cpu"`` or ``"cuda:N"``."""
+    return (
+        f"cuda:{array.device.id}" if hasattr(array, "device") and hasattr(array, "get") else "cpu"
+    )
+
+
+def module_for(device: str) -> Any:
+    """The array module of ``device`` (``"cpu"``, ``"cuda"``, ``"cuda:N"``)."""
+    if device == "cpu":
+        return np
+    _gpu_index(device)
+    return require("cupy", "cuda13")
+
+
+def device_count() -> int:
+    """How many CUDA devices can be used; 0 without CuPy or without a driver."""
+    if importlib.util.find_spec("cupy") is None:
+        return 0
+    cupy = require("cupy", "cuda13")
+    try:
+        return int(cupy.cuda.runtime.getDeviceCount())
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return 0
+
+
+def to_device(array: Array, device: str) -> Array:
+    """``array`` on ``device``: itself where it is there already, a copy elsewhere."""
+    if device == "cpu":
+        return to_numpy(array)
+    index = _gpu_index(device)
+    cupy = module_for(device)
+    available = device_count()
+    if index >= available:
+        raise InputError(
+            f"device '{device}' was asked for, but this machine has {available} usable CUDA "
+            "device(s); choose --device cpu, or run 'minigrad doctor' to see what is missing"
+        )
+    with cupy.cuda.Device(index):
+        return cupy.asarray(array)
+
+
+def to_numpy(array: Array) -> Array:
+    """``array`` as a NumPy array; waits for the GPU's stream where it lives on one."""
+    return array.get() if device_of(array) != "cpu" else np.asarray(array)
+
+
+def _gpu_index(device: str) -> int:
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or not (index or "0").isdigit():
+        raise InputError(f"unknown device '{device}': give 'cpu', 'cuda' or 'cuda:0', 'cuda:1', …")
+    return int(index or "0")

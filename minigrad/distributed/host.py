@@ -1,0 +1,52 @@
+"""What this machine gives a rank: cores, threads, and whether a launcher started it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+
+__all__ = ["cap_threads", "core_count", "launched_ranks", "thread_caps"]
+
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+_RANKS = ("PMI_RANK", "PMIX_RANK", "PALS_RANKID")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def core_count() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def launched_ranks(environ: Mapping[str, str]) -> int:
+    """How many ranks an MPI launcher says it started: 1 without one, 0 if it does not say.
+
+    Known are the variables of MPICH and its relatives, Open MPI, MVAPICH, Slurm's ``srun`` (those
+    of a step: a batch script alone has one process whatever the size of its job) and PMIx.
+    """
+    for name in _SIZES:
+        if environ.get(name, "").isdigit():
+            return int(environ[name])
+    return 0 if any(name in environ for name in _RANKS) else 1
+
+
+def thread_caps(ranks: int, cores: int, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that share ``cores`` among ``ranks``; none of those that a person has set."""
+    share = str(max(1, cores // max(1, ranks)))
+    return {name: share for name in _THREADS if name not in environ}
+
+
+def cap_threads(ranks: int) -> None:
+    """Share this machine's cores among ``ranks`` ranks from here on, as far as nobody has yet.
+
+    BLAS reads its variables when it is loaded, so a running one is told through threadpoolctl,
+    where that is installed; the variables reach libraries that are loaded later.
+    """
+    caps = thread_caps(ranks, core_count(), os.environ)
+    os.environ.update(caps)
+    if len(caps) == len(_THREADS) and importlib.util.find_spec("threadpoolctl"):
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(int(caps["OMP_NUM_THREADS"]))

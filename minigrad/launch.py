@@ -1,0 +1,220 @@
+"""``minigrad launch -n N …``: start N ranks with the launcher that belongs to mpi4py's MPI.
+
+    minigrad launch -n 2 train digits        mpiexec -n 2 python -m minigrad train digits
+    minigrad launch -n 2 script.py --lr 0.1  mpiexec -n 2 python script.py --lr 0.1
+
+A launcher of another MPI starts N processes that each believe they are alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minigrad.distributed.host import core_count, thread_caps
+from minigrad.errors import InputError, MissingExtra, require
+
+__all__ = [
+    "Launcher",
+    "candidates",
+    "command",
+    "family",
+    "find_launcher",
+    "launcher_at",
+    "library_version",
+    "main",
+    "outside_mpi",
+    "short_name",
+]
+
+_FAMILIES = {
+    # what `mpiexec --version` and MPI_Get_library_version say; the relatives of MPICH share its
+    # protocol (Hydra, PMI), so that the launcher of one starts programs of the other
+    "Open MPI": ("open mpi", "openrte", "prrte", "prterun"),
+    "MPICH": ("mpich", "hydra", "intel(r) mpi", "mvapich", "cray mpi"),
+    "Microsoft MPI": ("microsoft mpi",),
+}
+_ASK_LIBRARY = """
+import mpi4py
+mpi4py.rc.initialize = False
+from mpi4py import MPI
+print(MPI.Get_library_version().strip(chr(0)).strip())
+"""
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """An ``mpiexec`` and the family of MPI ("MPICH", "Open MPI", …; "" if unknown) it is of."""
+
+    path: str
+    family: str
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; on POSIX this process becomes mpiexec, which takes its signals and exit code."""
+    parser = argparse.ArgumentParser(
+        prog="minigrad launch",
+        description="Start N ranks with the mpiexec that belongs to mpi4py's MPI.",
+    )
+    parser.add_argument("-n", type=int, required=True, metavar="N", help="the number of ranks")
+    parser.add_argument(
+        "words",
+        nargs=argparse.REMAINDER,
+        metavar="…",
+        help="a minigrad command (train digits …) or a script (script.py …), with its arguments",
+    )
+    given = parser.parse_args(argv)
+    cores = core_count()
+    words = given.words[1:] if given.words[:1] == ["--"] else given.words
+    _check_job(given.n, words)
+    arguments, environ = command(
+        given.n, words, launcher=find_launcher(), cores=cores, environ=os.environ, root=_is_root()
+    )
+    if given.n > cores:
+        print(
+            f"minigrad launch: {given.n} ranks share {cores} core{'s' * (cores > 1)}: "
+            "this works, but brings no speed-up",
+            file=sys.stderr,
+        )
+    sys.stderr.flush()
+    if os.name == "posix":
+        os.execve(arguments[0], arguments, environ)
+    return subprocess.run(arguments, env=environ, check=False).returncode
+
+
+def _check_job(n: int, words: Sequence[str]) -> None:
+    """Raise :class:`InputError` where no job can come of ``-n n words``."""
+    if n < 1:
+        raise InputError(f"minigrad launch: -n {n} asks for {n} ranks; give 1 or more")
+    if not words:
+        raise InputError(
+            f"minigrad launch: nothing to run; say what, for example "
+            f"'minigrad launch -n {n} train digits' or 'minigrad launch -n {n} script.py'"
+        )
+    if words[0].endswith(".py") and not Path(words[0]).is_file():
+        raise InputError(f"minigrad launch: there is no script '{words[0]}' in {Path.cwd()}")
+
+
+def command(
+    n: int,
+    words: Sequence[str],
+    *,
+    launcher: Launcher,
+    cores: int,
+    environ: Mapping[str, str],
+    root: bool = False,
+    python: str = sys.executable,
+) -> tuple[list[str], dict[str, str]]:
+    """The arguments and the environment of the job of ``n`` ranks that ``words`` ask for.
+
+    ``words`` are a script (an existing file, or a name ending in .py), options and arguments for
+    Python itself (``-c``, ``-m``, …), or else a minigrad command. Threads of BLAS and OpenMP are
+    capped at each rank's share of ``cores``, and output is not buffered, unless ``environ``
+    says otherwise.
+    """
+    flags = []
+    if launcher.family == "Open MPI":
+        # it counts physical cores as slots, and ties each of two ranks to a single core
+        flags = ["--oversubscribe", "--bind-to", "none"] + ["--allow-run-as-root"] * root
+    for_python = words[0].startswith("-") or words[0].endswith(".py") or Path(words[0]).is_file()
+    program = [python, *([] if for_python else ["-m", "minigrad"]), *words]
+    settings = {"PYTHONUNBUFFERED": "1"} | dict(environ) | thread_caps(n, cores, environ)
+    return [launcher.path, *flags, "-n", str(n), *program], settings
+
+
+def find_launcher(python: str = sys.executable) -> Launcher:
+    """The ``mpiexec`` of the MPI that ``python``'s mpi4py is linked with.
+
+    Looks beside ``python`` first, where a wheel puts it, then along PATH. Raises
+    :class:`MissingExtra` where mpi4py or any launcher is missing, :class:`InputError` where all
+    launchers belong to other MPIs.
+    """
+    library = library_version(python)
+    wanted = family(library)
+    found = [launcher_at(path) for path in candidates(python)]
+    for launcher in found:
+        if launcher.family == wanted:
+            return launcher
+    name = short_name(library)
+    if not found:
+        raise MissingExtra(
+            f"there is no mpiexec beside {python} or on PATH, and mpi4py uses {name}; "
+            "in minigrad's folder run: python -m pip install -e '.[mpi]'"
+        )
+    others = ", ".join(f"{one.path} ({one.family or 'of an unknown MPI'})" for one in found)
+    raise InputError(
+        f"mpi4py uses {name}, and no launcher of that MPI was found, only {others}; "
+        "install the MPI that mpi4py uses, or in minigrad's folder run: "
+        "python -m pip install -e '.[mpi]'"
+    )
+
+
+def candidates(python: str = sys.executable) -> list[str]:
+    """Every ``mpiexec`` and ``mpirun`` beside ``python`` and first on PATH, without repetition."""
+    places = (str(Path(python).parent), None)
+    paths = [shutil.which(name, path=at) for at in places for name in ("mpiexec", "mpirun")]
+    return list(dict.fromkeys(path for path in paths if path))
+
+
+def launcher_at(path: str) -> Launcher:
+    """The launcher at ``path``, with its family, which it is asked for."""
+    try:
+        answer = _run([path, "--version"], timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return Launcher(path, "")
+    return Launcher(path, family(answer.stdout + answer.stderr))
+
+
+def library_version(python: str = sys.executable) -> str:
+    """What the MPI library of ``python``'s mpi4py calls itself; MPI is not initialised for it."""
+    if python == sys.executable:
+        require("mpi4py", "mpi")
+    answer = _run([python, "-c", _ASK_LIBRARY], timeout=60)
+    if answer.returncode:
+        raise MissingExtra(
+            f"mpi4py cannot load an MPI library ({(answer.stderr.strip() or '?').splitlines()[-1]})"
+            "; in minigrad's folder run: python -m pip install -e '.[mpi]'"
+        )
+    return answer.stdout.strip()
+
+
+def family(text: str) -> str:
+    """Which family of MPI a version text speaks of; "" if it is none that is known."""
+    text = text.lower()
+    return next(
+        (name for name, signs in _FAMILIES.items() if any(sign in text for sign in signs)), ""
+    )
+
+
+def short_name(library: str) -> str:
+    """The name and version in what an MPI library says of itself: "MPICH 5.0.2"."""
+    first = library.partition("\n")[0].partition(",")[0]
+    return " ".join(first.replace("Version:", "").split())
+
+
+def outside_mpi(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` without a launcher's marks, so that a child does not take itself for a rank."""
+    marks = ("PMI_", "PMIX_", "OMPI_COMM_WORLD_", "HYDI_", "MPI_LOCAL", "PRTE_")
+    return {name: value for name, value in environ.items() if not name.startswith(marks)}
+
+
+def _run(arguments: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        arguments,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        env=outside_mpi(os.environ),
+        check=False,
+    )
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0

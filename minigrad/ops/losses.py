@@ -1,0 +1,182 @@
+"""Losses. ``reduction`` is ``"mean"``, ``"sum"`` or ``"none"``; ``weights`` multiply the losses
+of single samples, and the mean is then the weighted one, Σwl / Σw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd import Tensor, op, within
+from minigrad.backend import Array, array_module
+from minigrad.errors import InputError, unknown
+from minigrad.ops.activations import sigmoid
+from minigrad.ops.elementwise import abs, clip, log, mul, square, sub
+from minigrad.ops.reductions import log_softmax, mean, sum
+from minigrad.ops.shaping import take
+
+__all__ = ["binary_cross_entropy", "cross_entropy", "huber", "mae", "mse"]
+
+EPSILON = 1e-7  # Keras's: probabilities are held this far from 0 and 1 before their logarithm
+
+
+def _reduce(losses: Tensor, weights: Any, reduction: str) -> Tensor:
+    if reduction not in ("mean", "sum", "none"):
+        raise unknown("reduction", reduction, ["mean", "sum", "none"])
+    if weights is not None:
+        weights = getattr(weights, "data", weights) if isinstance(weights, Tensor) else weights
+        weights = np.asarray(weights) if isinstance(weights, list | tuple) else weights
+        total = float(weights.sum())
+        if reduction == "mean" and not total > 0:
+            raise InputError(f"the sample weights add up to {total}: a mean needs more than 0")
+        losses = mul(losses, weights.astype(losses.dtype))
+        return sum(losses) / total if reduction == "mean" else _reduce(losses, None, reduction)
+    if reduction == "mean":
+        return mean(losses)
+    return sum(losses) if reduction == "sum" else losses
+
+
+def _same_shape(loss: str, prediction: Any, target: Any) -> None:
+    if np.shape(prediction) != np.shape(target):
+        raise InputError(
+            f"{loss}: predictions of shape {np.shape(prediction)} and targets of shape "
+            f"{np.shape(target)} must agree; reshape one of them"
+        )
+
+
+def mse(prediction: Any, target: Any, *, weights: Any = None, reduction: str = "mean") -> Tensor:
+    """Mean squared error, (prediction − target)². Its gradient for Xθ is (2/m)Xᵀ(Xθ − y):
+    article D2 §4."""
+    _same_shape("mse", prediction, target)
+    return _reduce(square(sub(prediction, target)), weights, reduction)
+
+
+def mae(prediction: Any, target: Any, *, weights: Any = None, reduction: str = "mean") -> Tensor:
+    """Mean absolute error, |prediction − target|."""
+    _same_shape("mae", prediction, target)
+    return _reduce(abs(sub(prediction, target)), weights, reduction)
+
+
+@op(d=lambda xp, g, d, delta: g * xp.clip(d, -delta, delta))
+def _huber(xp: Any, d: Array, delta: float) -> Array:
+    size = xp.abs(d)
+    return xp.where(size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta))
+
+
+def huber(
+    prediction: Any,
+    target: Any,
+    *,
+    delta: float = 1.0,
+    weights: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """d²/2 for |d| ≤ δ, else δ(|d| − δ/2), with d = prediction − target (Huber 1964); δ > 0."""
+    if delta <= 0:
+        raise InputError(f"huber: delta must be positive, {delta} was given")
+    _same_shape("huber", prediction, target)
+    return _reduce(_huber(sub(prediction, target), delta), weights, reduction)
+
+
+@op(
+    z=lambda xp, g, z, t: g * (within(xp, sigmoid, z) - t),
+    t=lambda g, z: -g * z,
+)
+def _binary_from_logits(xp: Any, z: Array, t: Array) -> Array:
+    return xp.maximum(z, 0.0) - z * t + xp.log1p(xp.exp(-xp.abs(z)))
+
+
+def binary_cross_entropy(
+    prediction: Any,
+    target: Any,
+    *,
+    from_logits: bool = True,
+    weights: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """−t·ln p − (1−t)·ln(1−p), for targets t in [0, 1] of the predictions' shape.
+
+    ``prediction`` are logits, of which p is the sigmoid (exact for any logit), or p itself with
+    ``from_logits=False``, held to [1e-7, 1 − 1e-7] as Keras does. A model that ends in a sigmoid
+    gives probabilities: calling them logits is a double sigmoid (article D3 §4, erratum E6).
+    """
+    _same_shape("binary_cross_entropy", prediction, target)
+    target = getattr(target, "data", target) if isinstance(target, Tensor) else target
+    target = np.asarray(target) if isinstance(target, list | tuple | float | int) else target
+    if target.dtype.kind != "f":
+        target = target.astype(getattr(prediction, "dtype", np.float32))
+    if from_logits:
+        return _reduce(_binary_from_logits(prediction, target), weights, reduction)
+    p = clip(prediction, EPSILON, 1 - EPSILON)
+    return _reduce(-(target * log(p) + (1 - target) * log(1 - p)), weights, reduction)
+
+
+def _label_index(labels: Array) -> tuple[Any, ...]:
+    """The index that picks each row's entry at its label."""
+    return (*array_module(labels).indices(labels.shape, sparse=True), labels)
+
+
+def _label_gradient(xp: Any, g: Any, logits: Any, y: Any, labels: Array) -> Any:
+    # y = logsumexp − logit of the label, so softmax = exp(logits − logsumexp) needs no new sum.
+    logsumexp = y + logits[_label_index(labels)]
+    p = xp.exp(logits - xp.expand_dims(logsumexp, -1))
+    classes = array_module(labels).arange(logits.shape[-1])
+    return xp.expand_dims(g, -1) * (p - (classes == labels[..., None]))
+
+
+@op(logits=_label_gradient)
+def _from_logits(xp: Any, logits: Array, labels: Array) -> Array:
+    top = logits.max(axis=-1, keepdims=True)
+    logsumexp = xp.log(xp.exp(logits - top).sum(axis=-1)) + top[..., 0]
+    return logsumexp - logits[_label_index(labels)]
+
+
+def cross_entropy(
+    prediction: Any,
+    labels: Any,
+    *,
+    from_logits: bool = True,
+    weights: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """−ln p of the true class, for predictions (…, classes).
+
+    ``labels`` are integers of shape (…), or probabilities of the classes, one-hot for instance,
+    of the predictions' shape. ``prediction`` are logits, of which p is the softmax, or p itself
+    with ``from_logits=False``, scaled to sum to 1 and held to [1e-7, 1 − 1e-7] as Keras does. A
+    model that ends in a softmax gives probabilities: calling them logits is a double softmax,
+    whose loss cannot fall below 1.4612 for 10 classes (article D4 §4, erratum E14).
+    """
+    if not isinstance(prediction, Tensor):
+        prediction = Tensor(prediction)
+    labels = labels.data if isinstance(labels, Tensor) else labels
+    if isinstance(labels, list | tuple | int):
+        labels = np.asarray(labels)
+    if labels.shape == prediction.shape and labels.dtype.kind == "f":
+        logs = log_softmax(prediction) if from_logits else _log_probabilities(prediction)
+        return _reduce(-sum(logs * labels, axis=-1), weights, reduction)
+    _check_labels(prediction, labels)
+    if from_logits:
+        return _reduce(_from_logits(prediction, labels), weights, reduction)
+    return _reduce(-take(_log_probabilities(prediction), _label_index(labels)), weights, reduction)
+
+
+def _log_probabilities(p: Tensor) -> Tensor:
+    return log(clip(p / sum(p, axis=-1, keepdims=True), EPSILON, 1 - EPSILON))
+
+
+def _check_labels(prediction: Tensor, labels: Array) -> None:
+    classes = prediction.shape[-1] if prediction.ndim else 0
+    if labels.dtype.kind not in "iu" or labels.shape != prediction.shape[:-1]:
+        raise InputError(
+            f"cross_entropy: predictions of shape {prediction.shape} need integer labels of shape "
+            f"{prediction.shape[:-1]} or class probabilities of shape {prediction.shape}; labels "
+            f"of shape {labels.shape} and dtype {labels.dtype} were given"
+        )
+    if type(labels) is np.ndarray and labels.size:  # on a GPU this look would stall the stream
+        low, high = labels.min(), labels.max()
+        if low < 0 or high >= classes:
+            raise InputError(
+                f"cross_entropy: label {low if low < 0 else high} is outside 0 … {classes - 1}, "
+                f"the classes of predictions of shape {prediction.shape}"
+            )

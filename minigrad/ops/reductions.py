@@ -1,0 +1,194 @@
+"""Reductions over axes, and the functions made of them: softmax, norms, cumulative sums.
+
+``axis`` is ``None`` (all axes), an integer or a tuple; ``keepdims`` keeps reduced axes with
+length 1. Both mean what they mean in NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+from minigrad.autograd import op
+from minigrad.backend import Array
+
+__all__ = [
+    "cumsum", "flip", "isfinite", "layer_norm", "log_softmax", "logsumexp", "max", "mean", "min",
+    "norm", "prod", "softmax", "std", "sum", "var",
+]  # fmt: skip
+
+Axis: TypeAlias = int | tuple[int, ...] | None
+
+
+def _axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(len(shape)))
+    return tuple(a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def _count(shape: tuple[int, ...], axis: Axis) -> int:
+    return math.prod(shape[a] for a in _axes(shape, axis))
+
+
+def _kept(value: Any, shape: tuple[int, ...], axis: Axis) -> Any:
+    """A reduced value with its lost axes back, of length 1, so that it broadcasts to ``shape``."""
+    axes = _axes(shape, axis)
+    return value.reshape(tuple(1 if a in axes else n for a, n in enumerate(shape)))
+
+
+def _spread(xp: Any, g: Any, x_shape: tuple[int, ...], axis: Axis) -> Any:
+    """The gradient of a sum: the same number for all that was summed."""
+    return xp.broadcast_to(_kept(g, x_shape, axis), x_shape)
+
+
+@op(x=_spread)
+def sum(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The sum over ``axis``."""
+    return x.sum(axis=axis, keepdims=keepdims)
+
+
+@op(x=lambda xp, g, x_shape, axis: _spread(xp, g / _count(x_shape, axis), x_shape, axis))
+def mean(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The arithmetic mean over ``axis``."""
+    return x.mean(axis=axis, keepdims=keepdims)
+
+
+def _var_gradient(xp: Any, g: Any, x: Any, axis: Axis, ddof: int) -> Any:
+    scale = 2 / (_count(x.shape, axis) - ddof)
+    return _kept(g, x.shape, axis) * scale * (x - x.mean(axis=axis, keepdims=True))
+
+
+@op(x=_var_gradient)
+def var(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
+    """The variance over ``axis``: the mean squared distance from the mean, with n − ddof for n."""
+    return x.var(axis=axis, keepdims=keepdims, ddof=ddof)
+
+
+def _std_gradient(xp: Any, g: Any, x: Any, y: Any, axis: Axis, ddof: int) -> Any:
+    y = _kept(y, x.shape, axis)
+    scale = 1 / (_count(x.shape, axis) - ddof)
+    centred = x - x.mean(axis=axis, keepdims=True)
+    return _kept(g, x.shape, axis) * scale * centred / xp.where(y == 0, 1.0, y)
+
+
+@op(x=_std_gradient)
+def std(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
+    """The standard deviation over ``axis``; its gradient at equal values is 0."""
+    return x.std(axis=axis, keepdims=keepdims, ddof=ddof)
+
+
+def _norm_gradient(xp: Any, g: Any, x: Any, y: Any, axis: Axis) -> Any:
+    y = _kept(y, x.shape, axis)
+    return _kept(g, x.shape, axis) * x / xp.where(y == 0, 1.0, y)
+
+
+@op(x=_norm_gradient)
+def norm(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The Euclidean length √Σx² over ``axis``; its gradient at 0 is 0, not NaN."""
+    return xp.sqrt(xp.square(x).sum(axis=axis, keepdims=keepdims))
+
+
+def _extreme_gradient(xp: Any, g: Any, x: Any, y: Any, axis: Axis) -> Any:
+    hit = 1.0 * (x == _kept(y, x.shape, axis))
+    return _kept(g, x.shape, axis) * hit / hit.sum(axis=axis, keepdims=True)
+
+
+@op(x=_extreme_gradient)
+def max(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The maximum over ``axis``; equal maxima share the gradient evenly."""
+    return x.max(axis=axis, keepdims=keepdims)
+
+
+@op(x=_extreme_gradient)
+def min(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The minimum over ``axis``; equal minima share the gradient evenly."""
+    return x.min(axis=axis, keepdims=keepdims)
+
+
+def _prod_gradient(xp: Any, g: Any, x: Any, y: Any, axis: Axis) -> Any:
+    g = _kept(g, x.shape, axis)
+    if x.size == 0 or float(xp.min(xp.abs(x))) > 0:
+        return g * _kept(y, x.shape, axis) / x
+    # With a zero somewhere y/x is no use: multiply the others, one row of others per element.
+    axes = _axes(x.shape, axis)
+    order = tuple(a for a in range(len(x.shape)) if a not in axes) + axes
+    moved = xp.transpose(x, order)
+    n = _count(x.shape, axis)
+    rows = moved.reshape((*moved.shape[: len(order) - len(axes)], 1, n))
+    diagonal = [[i == j for j in range(n)] for i in range(n)]
+    others = xp.prod(xp.where(diagonal, 1.0, rows), axis=-1).reshape(moved.shape)
+    back = tuple(sorted(range(len(order)), key=order.__getitem__))
+    return g * xp.transpose(others, back)
+
+
+@op(x=_prod_gradient)
+def prod(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The product over ``axis``; its gradient is right at zeros too."""
+    return x.prod(axis=axis, keepdims=keepdims)
+
+
+@op(x=lambda xp, g, axis: xp.flip(g, axis))
+def flip(xp: Any, x: Array, axis: Axis = None) -> Array:
+    """The order of elements along ``axis`` reversed."""
+    return xp.flip(x, axis)
+
+
+@op(x=lambda xp, g, axis: xp.flip(xp.cumsum(xp.flip(g, axis), axis), axis))
+def cumsum(xp: Any, x: Array, axis: int) -> Array:
+    """Running sums along ``axis``."""
+    return xp.cumsum(x, axis)
+
+
+def _finite(xp: Any, x: Any) -> Any:
+    """x with 0 for infinities: a shift that a softmax can always subtract."""
+    return xp.where(xp.isfinite(x), x, 0.0)
+
+
+@op(
+    x=lambda xp, g, x, y, axis: (
+        _kept(g, x.shape, axis) * xp.exp(x - _finite(xp, _kept(y, x.shape, axis)))
+    )
+)
+def logsumexp(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """ln Σeˣ over ``axis``, with each row's own maximum taken out, so that it cannot overflow."""
+    top = _finite(xp, x.max(axis=axis, keepdims=True))
+    y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
+    axes = _axes(x.shape, axis)
+    return y if keepdims else y.reshape([n for a, n in enumerate(x.shape) if a not in axes])
+
+
+@op()
+def isfinite(xp: Any, x: Array) -> Array:
+    """Whether each element is neither infinite nor NaN."""
+    return xp.isfinite(x)
+
+
+@op(x=lambda xp, g, y, axis: y * (g - xp.sum(g * y, axis=axis, keepdims=True)))
+def softmax(xp: Any, x: Array, axis: int = -1) -> Array:
+    """eˣ / Σeˣ along ``axis``: positive, summing to 1. Each row's own maximum is taken out."""
+    e = xp.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+@op(x=lambda xp, g, y, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True))
+def log_softmax(xp: Any, x: Array, axis: int = -1) -> Array:
+    """ln softmax(x), exact where softmax itself would underflow."""
+    z = x - x.max(axis=axis, keepdims=True)
+    return z - xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
+
+
+def _layer_norm_gradient(xp: Any, g: Any, x: Any, scale: Any, epsilon: float) -> Any:
+    centred = x - x.mean(axis=-1, keepdims=True)
+    deviation = xp.sqrt((centred * centred).mean(axis=-1, keepdims=True) + epsilon)
+    z = centred / deviation
+    gz = g * scale
+    inner = gz - gz.mean(axis=-1, keepdims=True) - z * (gz * z).mean(axis=-1, keepdims=True)
+    return inner / deviation, g * z, g
+
+
+@op(joint=(("x", "scale", "shift"), _layer_norm_gradient))
+def layer_norm(xp: Any, x: Array, scale: Array, shift: Array, epsilon: float = 1e-5) -> Array:
+    """(x − mean)/√(var + ε) · scale + shift over the last axis (Ba et al. 2016)."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    deviation = xp.sqrt((centred * centred).mean(axis=-1, keepdims=True) + epsilon)
+    return centred / deviation * scale + shift
