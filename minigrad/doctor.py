@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -55,8 +56,9 @@ _EXTRAS = {
     "tqdm": ("demo", "progress bars"),
 }
 _PROBE = """
+import sys
 from mpi4py import MPI
-print("ranks", MPI.COMM_WORLD.Get_size(), flush=True)
+sys.stdout.write(f"ranks {MPI.COMM_WORLD.Get_size()}\\n")
 """
 
 
@@ -183,7 +185,7 @@ def check_ranks(timeout: float = 60) -> list[Check]:
         return [Check(name, "wrong", f"{launcher.path} hung for {timeout:g} s", by_hand)]
     except OSError as error:
         return [Check(name, "wrong", f"{launcher.path} cannot be run ({error})", by_hand)]
-    sizes = [line.split()[1] for line in answer.stdout.splitlines() if line.startswith("ranks ")]
+    sizes = re.findall(r"ranks (\d+)", answer.stdout)
     if sizes == ["2", "2"]:
         return [Check(name, "ok", f"{launcher.path} starts ranks that see each other")]
     if "1" in sizes:

@@ -115,8 +115,7 @@ def command(
 
     ``words`` are a script (an existing file, or a name ending in .py), options and arguments for
     Python itself (``-c``, ``-m``, …), or else a minigrad command. Threads of BLAS and OpenMP are
-    capped at each rank's share of ``cores``, and output is not buffered, unless ``environ``
-    says otherwise.
+    capped at each rank's share of ``cores``, unless ``environ`` says otherwise.
     """
     flags = []
     if launcher.family == "Open MPI":
@@ -124,7 +123,7 @@ def command(
         flags = ["--oversubscribe", "--bind-to", "none"] + ["--allow-run-as-root"] * root
     for_python = words[0].startswith("-") or words[0].endswith(".py") or Path(words[0]).is_file()
     program = [python, *([] if for_python else ["-m", "minigrad"]), *words]
-    settings = {"PYTHONUNBUFFERED": "1"} | dict(environ) | thread_caps(n, cores, environ)
+    settings = dict(environ) | thread_caps(n, cores, environ)
     return [launcher.path, *flags, "-n", str(n), *program], settings
 
 

@@ -233,7 +233,7 @@ def _fixed(spec: Op) -> Callable[..., Tensor]:
     """The function that applies an op with a fixed number of arguments. The engine's hot path."""
     arity = len(spec.names)
     convertible = [name in spec.inputs for name in spec.names]
-    forward, plans, wants_shapes = spec.forward, spec.plans, spec.wants_shapes
+    forward, rules, plans, wants_shapes = spec.forward, spec.rules, spec.plans, spec.wants_shapes
     modules = sys.modules
 
     def apply(*args: Any, **kwargs: Any) -> Tensor:
@@ -263,11 +263,11 @@ def _fixed(spec: Op) -> Callable[..., Tensor]:
             dtype = y.dtype
         tensor = _new(Tensor)
         tensor._data = y
-        if not mask or not _mode.recording:
+        if not mask or not _mode.recording or not rules:
             tensor._node = None
             return tensor
         plan = plans.get(mask) or spec.plan(mask, arity)
-        pool = (y, *raw, *map(np.shape, raw)) if wants_shapes else (y, *raw)
+        pool = (y, *raw, *map(_shape, raw)) if wants_shapes else (y, *raw)
         tensor._node = node = Node(plan, edges, plan.keep(pool), y.shape, dtype)
         if plan.kept_edges:
             node.versions = _versions(plan, edges)
@@ -296,7 +296,7 @@ def _variadic(spec: Op) -> Callable[..., Tensor]:
         mask = sum(1 << i for i, t in enumerate(tensors) if t._node is not None)
         plan = spec.plan(mask, len(raw) + len(statics))
         raw += values
-        pool = (y, *raw, *map(np.shape, raw)) if spec.wants_shapes else (y, *raw)
+        pool = (y, *raw, *map(_shape, raw)) if spec.wants_shapes else (y, *raw)
         node = Node(plan, edges, plan.keep(pool), y.shape, y.dtype)
         node.versions = _versions(plan, edges)
         return wrap(y, node)
@@ -315,13 +315,18 @@ def _operand(a: Any) -> Array:
     return a.item() if isinstance(a, np.generic) else as_array(a)
 
 
+def _shape(a: Any) -> tuple[int, ...]:
+    """An operand's shape; () for what has none, an index of slices and arrays for instance."""
+    return getattr(a, "shape", ())
+
+
 def _settle(xp: Any, y: Any, raw: list[Any]) -> Array:
     """The result as an array, in float32 unless an operand was float64.
 
     NumPy itself turns float32 with int64 into float64; the field's habit is to stay in float32.
     """
     y = xp.asarray(y)
-    if y.dtype == _FLOAT64 and not any(getattr(a, "dtype", None) == _FLOAT64 for a in raw):
+    if y.dtype == _FLOAT64 and not any(getattr(a, "dtype", None) is _FLOAT64 for a in raw):
         return y.astype(np.float32)
     return y
 

@@ -6,10 +6,11 @@ import importlib.util
 import os
 from collections.abc import Mapping
 
-__all__ = ["cap_threads", "core_count", "launched_ranks", "thread_caps"]
+__all__ = ["cap_threads", "core_count", "launched_rank", "launched_ranks", "thread_caps"]
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 _RANKS = ("PMI_RANK", "PMIX_RANK", "PALS_RANKID")
+_NUMBERS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -30,6 +31,12 @@ def launched_ranks(environ: Mapping[str, str]) -> int:
         if environ.get(name, "").isdigit():
             return int(environ[name])
     return 0 if any(name in environ for name in _RANKS) else 1
+
+
+def launched_rank(environ: Mapping[str, str]) -> int:
+    """Which of a launcher's ranks this is, before MPI can be asked; 0 without a launcher."""
+    found = (environ.get(name, "") for name in _NUMBERS)
+    return next((int(number) for number in found if number.isdigit()), 0)
 
 
 def thread_caps(ranks: int, cores: int, environ: Mapping[str, str]) -> dict[str, str]:

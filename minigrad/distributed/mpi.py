@@ -5,6 +5,7 @@ mpi4py is imported by :func:`world` and :class:`MPICommunicator`, not by this mo
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -28,10 +29,11 @@ Finish = Callable[[], None]
 def world() -> Communicator:
     """All ranks that the launcher started; :class:`SerialCommunicator` where there is only one.
 
-    With several, BLAS threads are capped at this rank's share of the cores, and a failure on one
-    rank ends all of them (:func:`~minigrad.distributed.failure.fail_together`). Call it once,
-    first. Raises :class:`MissingExtra` without mpi4py, and :class:`InputError` where the
-    launcher belongs to another MPI than mpi4py, so that every process would think it is alone.
+    With several, a failure on one rank ends all of them
+    (:func:`~minigrad.distributed.failure.fail_together`), BLAS threads are capped at this rank's
+    share of the cores, and what is printed leaves in whole lines. Call it once, first. Raises
+    :class:`MissingExtra` without mpi4py, and :class:`InputError` where the launcher belongs to
+    another MPI than mpi4py, so that every process would think it is alone.
     """
     started = launched_ranks(os.environ)
     if started == 1:
@@ -39,8 +41,10 @@ def world() -> Communicator:
     comm = MPICommunicator(_initialised(started).COMM_WORLD)
     if comm.size == 1 and started > 1:
         raise _foreign(started)
-    cap_threads(comm.local_size)
     fail_together(comm)
+    cap_threads(comm.local_size)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)
     return comm
 
 

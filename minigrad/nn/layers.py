@@ -81,7 +81,7 @@ class Dense(Module):
 
     def __repr__(self) -> str:
         inputs, outputs = self.weight.shape
-        return f"Dense({inputs}, {outputs}{'' if self.bias else ', bias=False'})"
+        return f"Dense({inputs}, {outputs}{', bias=False' if self.bias is None else ''})"
 
 
 class _Activation(Module):

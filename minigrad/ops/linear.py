@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from typing import Any
 
-from minigrad.autograd import Tensor, functions, op
+from minigrad.autograd import Tensor, as_array, functions, op
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
 
@@ -55,8 +55,9 @@ def dense(xp: Any, x: Array, W: Array, b: Array | None = None) -> Array:
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:
     """Einstein summation, NumPy's subscripts (``"ij,jk->ik"``), any number of operands."""
-    ranks = [len(getattr(x, "shape", ())) for x in operands]
-    return contract(operands, subscripts=_explicit(subscripts, ranks))
+    tensors = [x if isinstance(x, Tensor) else as_array(x) for x in operands]
+    ranks = [len(x.shape) for x in tensors]
+    return contract(tensors, subscripts=_explicit(subscripts, ranks))
 
 
 def _explicit(subscripts: str, ranks: list[int]) -> str:
@@ -91,6 +92,7 @@ def _contract_gradients(
     for term, shape in zip(terms, tensors_shape):
         for letter, n in zip(term, shape):
             sizes[letter] = max(n, sizes.get(letter, 1))
+    owner = array_module(*(t._data if isinstance(t, Tensor) else t for t in tensors))
     result: list[Any] = []
     for k, term in enumerate(terms):
         if not wants[k]:
@@ -104,11 +106,11 @@ def _contract_gradients(
             n = sizes[letter]
             if letter in target:  # a diagonal: off it the gradient is zero
                 names.append(letter + spare[-1])
-                values.append(array_module(*tensors).eye(n, dtype=g.dtype))
+                values.append(owner.eye(n, dtype=g.dtype))
                 letter = spare.pop()
             elif not any(letter in name for name in names):  # summed away by this operand alone
                 names.append(letter)
-                values.append(array_module(*tensors).ones(n, dtype=g.dtype))
+                values.append(owner.ones(n, dtype=g.dtype))
             target += letter
         result.append(xp.einsum(f"{','.join(names)}->{target}", *values))
     return result

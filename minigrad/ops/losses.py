@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.autograd import Tensor, op, within
+from minigrad.autograd import Tensor, as_array, op, within
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError, unknown
 from minigrad.ops.activations import sigmoid
@@ -24,16 +24,28 @@ def _reduce(losses: Tensor, weights: Any, reduction: str) -> Tensor:
     if reduction not in ("mean", "sum", "none"):
         raise unknown("reduction", reduction, ["mean", "sum", "none"])
     if weights is not None:
-        weights = getattr(weights, "data", weights) if isinstance(weights, Tensor) else weights
-        weights = np.asarray(weights) if isinstance(weights, list | tuple) else weights
+        weights = _per_loss(weights, losses)
         total = float(weights.sum())
         if reduction == "mean" and not total > 0:
             raise InputError(f"the sample weights add up to {total}: a mean needs more than 0")
-        losses = mul(losses, weights.astype(losses.dtype))
+        losses = mul(losses, weights)
         return sum(losses) / total if reduction == "mean" else _reduce(losses, None, reduction)
     if reduction == "mean":
         return mean(losses)
     return sum(losses) if reduction == "sum" else losses
+
+
+def _per_loss(weights: Any, losses: Tensor) -> Array:
+    """The weights of samples, of shape (n,) or the losses' own, as one weight for every loss."""
+    weights = as_array(weights, losses.dtype)
+    columns = weights.reshape(weights.shape + (1,) * (losses.ndim - weights.ndim))
+    try:
+        return array_module(weights).broadcast_to(columns, losses.shape)
+    except ValueError as error:
+        raise InputError(
+            f"weights of shape {weights.shape} do not fit losses of shape {losses.shape}: give one "
+            "weight for each sample, or one for each loss"
+        ) from error
 
 
 def _same_shape(loss: str, prediction: Any, target: Any) -> None:
@@ -101,10 +113,9 @@ def binary_cross_entropy(
     gives probabilities: calling them logits is a double sigmoid (article D3 §4, erratum E6).
     """
     _same_shape("binary_cross_entropy", prediction, target)
-    target = getattr(target, "data", target) if isinstance(target, Tensor) else target
-    target = np.asarray(target) if isinstance(target, list | tuple | float | int) else target
-    if target.dtype.kind != "f":
-        target = target.astype(getattr(prediction, "dtype", np.float32))
+    target = target.data if isinstance(target, Tensor) else target
+    if getattr(target, "dtype", np.dtype(int)).kind != "f":  # lists and labels take p's dtype
+        target = as_array(target, getattr(prediction, "dtype", np.float32))
     if from_logits:
         return _reduce(_binary_from_logits(prediction, target), weights, reduction)
     p = clip(prediction, EPSILON, 1 - EPSILON)
@@ -152,6 +163,7 @@ def cross_entropy(
     labels = labels.data if isinstance(labels, Tensor) else labels
     if isinstance(labels, list | tuple | int):
         labels = np.asarray(labels)
+        labels = labels.astype(prediction.dtype) if labels.dtype.kind == "f" else labels
     if labels.shape == prediction.shape and labels.dtype.kind == "f":
         logs = log_softmax(prediction) if from_logits else _log_probabilities(prediction)
         return _reduce(-sum(logs * labels, axis=-1), weights, reduction)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from minigrad.autograd import op
 from minigrad.backend import Array
 
@@ -152,7 +154,8 @@ def _finite(xp: Any, x: Any) -> Any:
 def logsumexp(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """ln Σeˣ over ``axis``, with each row's own maximum taken out, so that it cannot overflow."""
     top = _finite(xp, x.max(axis=axis, keepdims=True))
-    y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
+    with np.errstate(divide="ignore"):  # a row of −∞ alone has the logarithm −∞
+        y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
     axes = _axes(x.shape, axis)
     return y if keepdims else y.reshape([n for a, n in enumerate(x.shape) if a not in axes])
 

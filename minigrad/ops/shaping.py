@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
+
 from minigrad.autograd import Tensor, op, within
 from minigrad.backend import Array, to_device
 from minigrad.errors import InputError
@@ -61,9 +63,13 @@ def broadcast_to(xp: Any, x: Array, shape: Shape) -> Array:
     return xp.broadcast_to(x, shape)
 
 
+def astype(x: Tensor, dtype: Any) -> Tensor:
+    """x in another dtype; the gradient comes back in x's own. Integers pass none on."""
+    return _astype(x if np.dtype(dtype).kind == "f" else x.detach(), dtype)
+
+
 @op(x=lambda g: g)
-def astype(xp: Any, x: Array, dtype: Any) -> Array:
-    """x in another dtype; the gradient comes back in x's own."""
+def _astype(xp: Any, x: Array, dtype: Any) -> Array:
     return x.astype(dtype)
 
 
@@ -82,7 +88,7 @@ def _to(xp: Any, x: Array, device: str, origin: str) -> Array:
 
 
 def _pad_gradient(g: Any, x_shape: Shape, width: Any) -> Any:
-    pairs = [(width, width)] * len(x_shape) if isinstance(width, int) else width
+    pairs = np.broadcast_to(width, (len(x_shape), 2)).tolist()
     return g[tuple(slice(before, before + n) for (before, _), n in zip(pairs, x_shape))]
 
 

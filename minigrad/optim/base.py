@@ -172,6 +172,11 @@ class Optimizer(ABC):
         for arena in self.arenas:
             arena.zero_grad()
 
+    def observe(self, metric: float) -> None:
+        """Pass an epoch's metric on to schedules that follow it (:class:`ReduceOnPlateau`)."""
+        for _, schedule in self._stateful_schedules():
+            schedule.observe(metric)
+
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Copies of all state on the CPU, by name, whatever the order of the buffer.
 

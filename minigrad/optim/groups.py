@@ -45,21 +45,20 @@ def arenas_and_groups(
     }
     patterns = {name: _patterns(name, h, axes, owner) for name, h in overrides.items()}
     group_of: dict[str, str] = {}
-    for aliases in names:
-        prefix = _owner_of(aliases, patterns, owner)
-        kind = "decay" if axes[aliases[0]] >= 2 else "no_decay"
-        group_of |= dict.fromkeys(aliases, f"{prefix}/{kind}" if prefix else kind)
     members: dict[str, list[str]] = {}
-    for name, group in group_of.items():
-        members.setdefault(group, []).append(name)
+    for aliases in names:
+        name = aliases[0]
+        prefix = _owner_of(aliases, patterns, owner)
+        kind = "decay" if axes[name] >= 2 else "no_decay"
+        group_of[name] = f"{prefix}/{kind}" if prefix else kind
+        members.setdefault(group_of[name], []).append(name)
     hyper: dict[str, dict[str, Any]] = {}
     for group in members:
         prefix, _, kind = group.rpartition("/")
         off = dict.fromkeys(penalties, 0.0) if kind == "no_decay" else {}
         hyper[group] = {**defaults, **off, **settings.get(prefix, {})}
-    arenas = arenas_of(named, members) if arenas is None else arenas
-    if not arenas:
-        raise InputError(f"{owner}: all parameters are frozen; set requires_grad on some")
+    if arenas is None:
+        arenas = arenas_of({name: named[name] for name in group_of}, members)
     return arenas, hyper, group_of
 
 
@@ -83,7 +82,7 @@ def _as_arenas(parameters: Any) -> list[Arena] | None:
 
 
 def _aliases(named: Mapping[str, Any]) -> list[list[str]]:
-    """Names, those of one tied parameter together."""
+    """Names, those of one tied parameter together; the arena knows it by the first."""
     by_identity: dict[int, list[str]] = {}
     for name, parameter in named.items():
         by_identity.setdefault(id(parameter), []).append(name)

@@ -65,8 +65,7 @@ def test_gpu_arrays_are_staged() -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("n", [2, 3])
-@pytest.mark.parametrize("when", WAITING)
+@pytest.mark.parametrize(("when", "n"), [("at once", 3), ("inside", 2), ("later", 3)])
 @pytest.mark.parametrize("how", FAILURES)
 def test_a_failure_ends_every_rank(how: str, when: str, n: int) -> None:
     fails, code, says = FAILURES[how]
@@ -117,7 +116,9 @@ def test_ranks_that_gather_different_arrays_are_told() -> None:
     body = "comm.all_gather(np.ones((2, 3 + comm.rank)))"
     job = mpirun(2, "-c", START + body)
     assert job.returncode == 1
-    assert "all_gather: ranks brought different arrays; rank 0: float64, rows of shape (3,); rank 1"
+    assert (
+        "different arrays; rank 0: float64, rows of shape (3,); rank 1: float64, rows" in job.stderr
+    )
 
 
 @pytest.mark.mpi

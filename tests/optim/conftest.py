@@ -5,14 +5,9 @@ import types
 import numpy as np
 import pytest
 
+from minigrad.nn import Parameter
+
 SHAPES = {"body.weight": (5, 3), "body.bias": (3,), "head.weight": (3, 2), "head.bias": (2,)}
-
-
-class Parameter:
-    """Stand-in."""
-
-    def __init__(self, data):
-        self.data, self.grad = data, None
 
 
 def parameters(seed=0, dtype=np.float64, shapes=SHAPES):

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad import optim
+from minigrad.arena import Arena
+from minigrad.autograd import Tensor
 from minigrad.errors import InputError
+from minigrad.nn import Module
 
 
 def test_weights_are_decayed_and_biases_are_not(kit):
@@ -38,29 +41,75 @@ def test_named_groups_override_by_pattern(kit):
         np.testing.assert_allclose(after[name], value, rtol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ["mapping", "iterable", "arena", "arenas", "module"])
+class Model(Module):
+    def __init__(self, parameters):
+        self.weight, self.bias = parameters["body.weight"], parameters["body.bias"]
+
+    def forward(self, x):
+        return x @ self.weight + self.bias
+
+
+@pytest.mark.parametrize("kind", ["module", "mapping", "iterable", "arena", "arenas"])
 def test_parameters_of_every_kind(kit, kind):
-    parameters = kit.parameters()
-    arena = optim.SGD(kit.parameters(), 1.0).arenas[0]
-
-    class Model:
-        def named_parameters(self):
-            return iter(parameters.items())
-
+    model = Model(kit.parameters())
+    named = model.named_parameters()
+    arena = Arena(Model(kit.parameters()).named_parameters())
     given_as = {
-        "mapping": parameters,
-        "iterable": iter(parameters.values()),
+        "module": model,
+        "mapping": named,
+        "iterable": iter(named.values()),
         "arena": arena,
         "arenas": [arena],
-        "module": Model(),
     }[kind]
     optimizer = optim.SGD(given_as, 0.1)
     names = {span.name for span in optimizer.arenas[0].spans}
-    assert names == (set("0123") if kind == "iterable" else set(parameters))
+    assert names == ({"0", "1"} if kind == "iterable" else {"weight", "bias"})
     before = optimizer.arenas[0].data.copy()
     optimizer.arenas[0].grad[...] = 1
     optimizer.step()
     np.testing.assert_allclose(optimizer.arenas[0].data, before - 0.1)
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_every_optimizer_trains_a_model(kit, name):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 5))
+    y = x @ rng.standard_normal((5, 3)) + 1
+    model = Model(kit.parameters())
+    optimizer = optim.class_by_name(name)(model, optim.Cosine(0.1, 200))
+    losses = []
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        optim.clip_by_global_norm(optimizer.arenas, 10.0)
+        optimizer.step()
+        losses.append(float(loss.data))
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_an_update_between_forward_and_backward_is_caught(kit):
+    model = Model(kit.parameters())
+    optimizer = optim.SGD(model, 0.1)
+    loss = (model(Tensor(np.ones((1, 5)), requires_grad=True)) ** 2).sum()
+    optimizer.step()
+    with pytest.raises(InputError):
+        loss.backward()
+
+
+def test_tied_and_frozen_parameters(kit):
+    parameters = kit.parameters()
+    parameters["tied"] = parameters["body.weight"]
+    parameters["head.bias"].requires_grad = False
+    groups = {"t": {"match": "tied", "lr": 0.5}}
+    optimizer = optim.SGD(parameters, 0.1, groups=groups)
+    before = kit.by_name(optimizer)
+    assert set(before) == {"body.weight", "body.bias", "head.weight"}
+    optimizer.arenas[0].grad[...] = 1
+    optimizer.step()
+    after = kit.by_name(optimizer)
+    np.testing.assert_allclose(before["body.weight"] - after["body.weight"], 0.5)
+    np.testing.assert_allclose(before["head.weight"] - after["head.weight"], 0.1)
 
 
 def test_each_group_is_one_block(kit):

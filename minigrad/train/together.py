@@ -1,0 +1,28 @@
+"""What one rank cannot do, none goes on without: errors that all ranks raise together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from minigrad.distributed.communicator import Communicator
+from minigrad.errors import InputError, MissingExtra
+
+__all__ = ["together"]
+
+
+@contextmanager
+def together(comm: Communicator) -> Iterator[None]:
+    """A person's mistake that any rank meets in this block is raised on all ranks after it.
+
+    So the job ends with one sentence instead of one per rank, or of ranks that wait for ever. The
+    block must not call collectives. Other exceptions pass through and end the job at once.
+    """
+    text, cause = "", None
+    try:
+        yield
+    except (InputError, MissingExtra, OSError) as error:
+        text, cause = str(error) or type(error).__name__, error
+    first = next((text for text in comm.all_gather_text(text) if text), None)
+    if first is not None:
+        raise InputError(first) from cause

@@ -1,0 +1,219 @@
+"""Each line of `minigrad doctor`, and the exit code for what contradicts itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from mpirun import mpirun
+from test_launch import fake_launcher, posix
+
+from minigrad import doctor
+from minigrad.doctor import Check
+from minigrad.errors import InputError, MissingExtra
+from minigrad.launch import Launcher
+
+needs_mpi = pytest.mark.skipif(find_spec("mpi4py") is None, reason="needs mpi4py")
+
+
+def raiser(error: Exception) -> Callable[..., None]:
+    def f(*_: object) -> None:
+        raise error
+
+    return f
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "says"),
+    [
+        (doctor.check_python, "Python", f"{sys.version_info.major}.{sys.version_info.minor}."),
+        (doctor.check_numpy, "NumPy", "BLAS"),
+        (doctor.check_threads, "cores", f"of {os.cpu_count()} usable"),
+    ],
+)
+def test_what_is_always_there(check: Callable[[], list[Check]], name: str, says: str) -> None:
+    (result,) = check()
+    assert (result.name, result.state, result.advice) == (name, "ok", "")
+    assert says in result.text
+
+
+def test_thread_variables_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    assert "MKL_NUM_THREADS=3" in doctor.check_threads()[0].text
+
+
+@pytest.mark.parametrize(("states", "code"), [(["ok", "missing"], 0), (["ok", "wrong"], 1)])
+def test_exit_code(
+    states: list[str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checks = tuple(
+        lambda state=state: [Check("part", state, "it is so", "do this")] for state in states
+    )
+    monkeypatch.setattr(doctor, "_CHECKS", checks)
+    assert doctor.main([]) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[: len(states)]] == states
+    assert lines[0].endswith("it is so; do this")
+
+
+@posix
+@pytest.mark.parametrize(
+    ("version", "state"), [("HYDRA", "ok"), ("Open MPI", "wrong"), ("???", "wrong"), ("", "wrong")]
+)
+def test_the_launcher_on_path(
+    version: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fake_launcher(tmp_path, version)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (result,) = doctor.check_launchers("MPICH")
+    assert (result.name, result.state) == ("mpiexec", state)
+    assert path in result.text
+    assert ("minigrad launch -n N" in result.advice) == (state == "wrong")
+
+
+def test_no_launcher_on_path_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (result,) = doctor.check_launchers("MPICH")
+    assert result.state == "missing"
+    assert "minigrad launch" in result.advice
+
+
+ALONE = "echo ranks 1; echo ranks 1"
+
+
+@posix
+@pytest.mark.parametrize(
+    ("run", "state", "says"),
+    [
+        ("echo ranks 2; echo ranks 2", "ok", "see each other"),
+        (ALONE, "wrong", "ranks that are alone"),
+        ("echo no slots >&2; exit 4", "wrong", "exit code 4 and said: no slots"),
+        ("exec sleep 30", "wrong", "hung for 1 s"),
+    ],
+)
+def test_two_ranks(
+    run: str, state: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = Launcher(fake_launcher(tmp_path, "HYDRA", run=run), "MPICH")
+    monkeypatch.setattr(doctor, "find_launcher", lambda: launcher)
+    (result,) = doctor.check_ranks(timeout=1 if "sleep" in run else 30)
+    assert result.state == state
+    assert says in result.text
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(MissingExtra("install it"), "missing"), (InputError("other"), "wrong")]
+)
+def test_two_ranks_without_a_launcher(
+    error: Exception, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "find_launcher", raiser(error))
+    (result,) = doctor.check_ranks()
+    assert (result.state, result.advice) == (state, str(error))
+
+
+def test_without_mpi4py_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "library_version", raiser(MissingExtra("install the extra mpi")))
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    (result,) = doctor.check_mpi()
+    assert (result.state, result.advice) == ("missing", "install the extra mpi")
+
+
+@pytest.mark.parametrize(
+    ("packages", "driver", "devices", "state", "says"),
+    [
+        ({}, 0, 0, "missing", "no GPU and no CuPy"),
+        ({"cupy-cuda13x": "14.2"}, 0, 0, "missing", "no usable device"),
+        ({"cupy-cuda13x": "14.2"}, 13000, 1, "ok", "CUDA 13: Some GPU"),
+        ({"cupy-cuda13x": "14.2"}, 12080, 1, "wrong", "needs CUDA 13, the driver has 12"),
+        ({"cupy-cuda12x": "14.2", "cupy-cuda13x": "14.2"}, 13000, 1, "wrong", "overwrite"),
+        ({"cupy-cuda13x": "14.2"}, None, 1, "wrong", "cannot be used (broken"),
+    ],
+)
+def test_gpu(
+    packages: dict[str, str],
+    driver: int | None,
+    devices: int,
+    state: str,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime = types.SimpleNamespace(
+        runtimeGetVersion=lambda: 13000,
+        driverGetVersion=lambda: driver,
+        getDeviceProperties=lambda index: {"name": b"Some GPU"},
+    )
+    cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
+    broken = raiser(ImportError("broken\nat length"))
+    monkeypatch.setattr(doctor, "_version", lambda name: packages.get(name, ""))
+    monkeypatch.setattr(doctor, "device_count", lambda: devices)
+    monkeypatch.setattr(doctor, "module_for", broken if driver is None else lambda device: cupy)
+    monkeypatch.setenv("PATH", "")
+    (result,) = doctor.check_gpu()
+    assert result.state == state
+    assert says in result.text
+    assert result.state != "wrong" or "python -m pip" in result.advice
+
+
+@posix
+def test_a_gpu_without_cupy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_launcher(tmp_path, "", "nvidia-smi", "echo GPU 0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(doctor, "_version", lambda name: "")
+    (result,) = doctor.check_gpu()
+    assert (result.state, result.text) == ("missing", "a GPU, but no CuPy")
+    assert "'.[cuda13]'" in result.advice
+
+
+@posix
+def test_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (none,) = doctor.check_compiler()
+    assert none.state == "missing"
+    assert "install g++" in none.advice
+    path = fake_launcher(tmp_path, "clang 19", "clang++")
+    assert doctor.check_compiler() == [Check("C++", "ok", f"{path}: clang 19")]
+
+
+def test_extras_name_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.0" if name == "tqdm" else "")
+    results = {result.name: result for result in doctor.check_extras()}
+    assert results["tqdm"] == Check("tqdm", "ok", "1.0")
+    assert results["scikit-learn"].state == "missing"
+    assert "pip install -e '.[data]'" in results["scikit-learn"].advice
+
+
+@pytest.mark.mpi
+@posix
+@needs_mpi
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_foreign_mpiexec_first_on_path(foreign: bool, tmp_path: Path) -> None:
+    mpirun(1, "-c", "")  # skips where no launcher fits
+    code = "import sys; from minigrad.doctor import main; sys.exit(main([]))"
+    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    if foreign:
+        fake_launcher(tmp_path, "mpiexec (FOREIGN) 1.0", run=ALONE)
+        folders.insert(0, str(tmp_path))
+    report = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PATH": os.pathsep.join(folders), "PYTHONPATH": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert report.returncode == int(foreign), report.stdout + report.stderr
+    assert "starts ranks that see each other" in report.stdout
+    wrong = [line for line in report.stdout.splitlines() if line.startswith("wrong")]
+    assert len(wrong) == int(foreign)
+    assert all(str(tmp_path) in line and "minigrad launch -n N" in line for line in wrong)
