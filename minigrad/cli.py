@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from minigrad import __version__
 from minigrad.distributed.host import launched_rank
-from minigrad.errors import InputError, MissingExtra, unknown
+from minigrad.errors import InputError, MissingExtra, SharedError, unknown
 
 __all__ = ["main"]
 
@@ -77,7 +77,8 @@ def _command(words: Sequence[str]) -> tuple[str, list[str]]:
 
 def _train(words: Sequence[str]) -> int:
     from minigrad.distributed import world
-    from minigrad.recipe import Settings, train
+    from minigrad.recipe import train
+    from minigrad.settings import Settings
 
     parser = _Parser(
         prog="minigrad train",
@@ -105,7 +106,17 @@ def _train(words: Sequence[str]) -> int:
             )
     given = vars(parser.parse_args(words))
     resume = given.pop("resume")
-    return train(Settings(**given), world(), resume=resume)
+    settings = Settings(**given)
+    comm = world()
+    try:
+        return train(settings, comm, resume=resume)
+    except SharedError:
+        raise
+    except InputError as error:  # on this rank alone: the others wait for it
+        if comm.size == 1:
+            raise
+        print(f"minigrad: rank {comm.rank}: {error}", file=sys.stderr)
+        comm.abort(2)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -7,11 +7,15 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["InputError", "MissingExtra", "require", "unknown"]
+__all__ = ["InputError", "MissingExtra", "SharedError", "require", "unknown"]
 
 
 class InputError(ValueError):
     """A person's mistake: the message says what was given, what was expected and what to do."""
+
+
+class SharedError(InputError):
+    """A mistake that all ranks of a job raise together, so that one of them is enough to tell."""
 
 
 class MissingExtra(ImportError):

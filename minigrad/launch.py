@@ -91,14 +91,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check_job(n: int, words: Sequence[str]) -> None:
     """Raise :class:`InputError` where no job can come of ``-n n words``."""
     if n < 1:
-        raise InputError(f"minigrad launch: -n {n} asks for {n} ranks; give 1 or more")
+        raise InputError(f"-n {n} asks for {n} ranks; give 1 or more")
     if not words:
         raise InputError(
-            f"minigrad launch: nothing to run; say what, for example "
+            "nothing to run; say what, for example "
             f"'minigrad launch -n {n} train digits' or 'minigrad launch -n {n} script.py'"
         )
     if words[0].endswith(".py") and not Path(words[0]).is_file():
-        raise InputError(f"minigrad launch: there is no script '{words[0]}' in {Path.cwd()}")
+        raise InputError(f"there is no script '{words[0]}' in {Path.cwd()}")
 
 
 def command(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
+import os
 import platform
 import shutil
 import time
@@ -22,6 +21,7 @@ from minigrad.data import DataLoader, Dataset, from_csv, load
 from minigrad.distributed import Communicator
 from minigrad.errors import InputError, unknown
 from minigrad.metrics import Average
+from minigrad.settings import ACTIVATIONS, Settings
 from minigrad.train import (
     Callback,
     Checkpoints,
@@ -38,96 +38,9 @@ from minigrad.train import (
     together,
 )
 
-__all__ = ["ACTIVATIONS", "Settings", "build_model", "build_optimizer", "train"]
+__all__ = ["build_model", "build_optimizer", "train"]
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "leaky_relu": nn.LeakyReLU,
-    "prelu": nn.PReLU,
-    "relu": nn.ReLU,
-    "sigmoid": nn.Sigmoid,
-    "silu": nn.SiLU,
-    "softplus": nn.Softplus,
-    "tanh": nn.Tanh,
-}
 _INTERRUPTED = {"SIGTERM": 143, "SIGINT": 130}
-
-
-def _option(default: Any, text: str, metavar: str = "VALUE") -> Any:
-    return dataclasses.field(default=default, metadata={"help": text, "metavar": metavar})
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Everything that decides a run. The defaults train the articles' network (D4 §4)."""
-
-    data: str
-    path: str = ""
-    target: str = _option("", "csv: the column with the classes", "COLUMN")
-    missing: str = _option("error", "csv: missing values are an error, or drop the row, or mean")
-    delimiter: str = _option("", "csv: what separates the columns; found out if not given")
-    test_size: float = _option(0.2, "the share of the samples that is kept for testing", "SHARE")
-    hidden: tuple[int, ...] = _option((128, 64), "sizes of the hidden layers", "SIZES")
-    activation: str = _option("relu", "after each hidden layer", "NAME")
-    init: str = _option("he_uniform", "initialiser of the hidden layers", "NAME")
-    dropout: float = _option(0.0, "rate of dropout after each hidden layer", "RATE")
-    batch_norm: bool = _option(False, "batch normalisation before each activation")
-    balanced: bool = _option(False, "weight the loss so that every class counts alike")
-    optimizer: str = _option("adam", "sgd, adam, adamw, rmsprop, adagrad, lion, lamb", "NAME")
-    lr: float = _option(2e-3, "learning rate at the start", "RATE")
-    schedule: str = _option("cosine", "constant, cosine, linear or plateau", "NAME")
-    weight_decay: float = _option(0.0, "decoupled weight decay", "λ")
-    l1: float = _option(0.0, "L1 penalty on weights", "λ")
-    l2: float = _option(0.0, "L2 penalty on weights", "λ")
-    clip_norm: float = _option(0.0, "clip the gradient to this global norm; 0 is off", "NORM")
-    batch_size: int = _option(32, "samples in a batch, over all ranks", "N")
-    micro_batches: int = _option(1, "accumulate the gradient over so many parts of a batch", "N")
-    epochs: int = _option(30, "how often all samples are seen", "N")
-    patience: int = _option(0, "stop after so many epochs without better test loss; 0 is off", "N")
-    seed: int = _option(0, "of weights, split, order and dropout", "N")
-    dtype: str = _option("float32", "float32 or float64", "NAME")
-    device: str = _option("cpu", "cpu, cuda or cuda:N", "NAME")
-    out: str = _option("", "folder for the results (default: runs/ and the data's name)", "FOLDER")
-    check_every: int = _option(100, "compare the ranks' weights each so many steps; 0 is off", "N")
-
-    def __post_init__(self) -> None:
-        at_least = {
-            "batch_size": 1, "micro_batches": 1, "epochs": 1, "seed": 0, "patience": 0,
-            "check_every": 0, "clip_norm": 0, "weight_decay": 0, "l1": 0, "l2": 0,
-        }  # fmt: skip
-        for name, least in at_least.items():
-            if not least <= getattr(self, name) < math.inf:
-                raise InputError(
-                    f"--{name.replace('_', '-')} {getattr(self, name)}: at least {least}"
-                )
-        if not 0 < self.lr < math.inf:
-            raise InputError(f"--lr {self.lr}: a learning rate must be above 0, for example 0.001")
-        if any(size < 1 for size in self.hidden):
-            raise InputError(f"--hidden {self.hidden}: give sizes of at least 1, such as 128,64")
-        for name, choices in (("activation", ACTIVATIONS), ("dtype", ("float32", "float64"))):
-            if getattr(self, name) not in choices:
-                raise unknown(name, getattr(self, name), choices)
-        if self.data == "csv" and not (self.path and self.target):
-            raise InputError(
-                "csv needs a file and a column: minigrad train csv FILE --target COLUMN"
-            )
-        if self.data != "csv" and (self.path or self.target):
-            raise InputError(f"a path or --target goes with csv only, not with {self.data}")
-
-    @property
-    def folder(self) -> Path:
-        """Where results go: ``out``, or runs/ and the name of the data."""
-        name = Path(self.path).stem if self.data == "csv" else self.data
-        return Path(self.out) if self.out else Path("runs") / name
-
-    def deciding(self) -> dict[str, Any]:
-        """The settings that must be the same when a run goes on; more epochs may be asked for
-        only where the schedule does not depend on their number."""
-        free = {"out", "check_every", "device"} | (
-            {"epochs"} if self.schedule == "constant" else set()
-        )
-        return {key: value for key, value in _plain(self).items() if key not in free}
 
 
 def train(settings: Settings, comm: Communicator, *, resume: bool = False) -> int:
@@ -152,7 +65,8 @@ def train(settings: Settings, comm: Communicator, *, resume: bool = False) -> in
             _prepare(settings, comm, keep=resume)
             _announce(settings, data, model, comm, position)
     loss = _loss(settings, data)
-    with Interrupts() as interrupts:
+    # fit finds and explains what is not finite; NumPy need not warn of it
+    with Interrupts() as interrupts, np.errstate(over="ignore", invalid="ignore"):
         callbacks: list[Callback] = [
             interrupts,
             Progress(len(loader)),
@@ -178,7 +92,7 @@ def train(settings: Settings, comm: Communicator, *, resume: bool = False) -> in
                 "go on with --resume"
             )
         return _INTERRUPTED[run.stop]
-    result = evaluate(model, loss, *validation, comm=comm, classes=data.classes)
+    result = evaluate(model, loss, *validation, comm=comm)
     with together(comm):
         if comm.rank == 0:
             if run.stop:
@@ -261,7 +175,7 @@ def _prepare(settings: Settings, comm: Communicator, keep: bool) -> None:
             folder.rename(previous)
         folder.mkdir(parents=True, exist_ok=True)
         config = {
-            **_plain(settings),
+            **settings.plain(),
             "ranks": comm.size,
             "minigrad": minigrad.__version__,
             "numpy": np.__version__,
@@ -299,27 +213,27 @@ def _report(
     """Print the final table, write metrics.json, draw the pictures."""
     confusion, scores = result.confusion, result.scores
     average: Average = "binary" if data.classes == 2 else "macro"
-    auc = scores.one_vs_rest_auc()
-    table = {
+    table: dict[str, Any] = {
         "accuracy": confusion.accuracy(),
         "precision": confusion.precision(average),
         "recall": confusion.recall(average),
         "F1": confusion.f1(average),
-        "AUC, one-vs-rest": auc,
     }
-    (folder / "metrics.json").write_text(json.dumps(table, indent=2) + "\n")
     print(f"\ntrained in {seconds:.1f} s; on {len(data.y_test)} test samples ({average} averages):")
+    pictures = ["curves.png", "confusion.png"]
+    plot.curves(history, folder / "curves.png")
+    plot.confusion(confusion.matrix, folder / "confusion.png", data.class_names)
+    try:
+        if data.classes == 2:
+            table["AUC"] = scores.auc()
+            plot.roc(*scores.roc_curve()[:2], table["AUC"], folder / "roc.png")
+            pictures.append("roc.png")
+        else:
+            table["AUC, one-vs-rest"] = scores.one_vs_rest_auc()
+    except InputError as error:  # a class that has no sample in the test part
+        print(f"  no AUC: {error}")
     for name, value in table.items():
         print(f"  {name:<17} {value:.4f}")
-    pictures = ["curves.png", "confusion.png"]
-    plot.curves(history, folder / pictures[0])
-    plot.confusion(confusion.matrix, folder / pictures[1], data.class_names)
-    if data.classes == 2:
-        pictures.append("roc.png")
-        plot.roc(*scores.roc_curve()[:2], float(auc), folder / pictures[2])
+    (folder / "metrics.json").write_text(json.dumps(table, indent=2) + "\n")
     files = ["history.jsonl", "config.json", "metrics.json", "checkpoint.safetensors", *pictures]
-    print(f"results in {folder}{'/' if not str(folder).endswith('/') else ''}: {', '.join(files)}")
-
-
-def _plain(settings: Settings) -> dict[str, Any]:
-    return {**dataclasses.asdict(settings), "hidden": list(settings.hidden)}
+    print(f"results in {folder}{os.sep}: {', '.join(files)}")

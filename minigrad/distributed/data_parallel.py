@@ -15,7 +15,7 @@ from minigrad.arena import Arena, Span
 from minigrad.autograd import Leaf, Tensor
 from minigrad.backend import Array, to_numpy
 from minigrad.distributed.communicator import Communicator, Request
-from minigrad.errors import InputError
+from minigrad.errors import SharedError
 from minigrad.nn import Module
 
 __all__ = ["DataParallel", "ReplicasDiffer", "buckets_of"]
@@ -43,7 +43,7 @@ class DataParallel:
     ``arenas`` are those of the optimizer. Rank 0's weights and buffers are sent to all. In
     :meth:`backward` a bucket's sum over the ranks starts as soon as the bucket is full, while
     backward goes on; all ranks start the buckets in the order of their index. Raises
-    :class:`InputError` on every rank where the ranks' models differ in names, shapes or dtypes.
+    an error on every rank where the ranks' models differ in names, shapes or dtypes.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class DataParallel:
         for rank, text in enumerate(texts):
             if text != texts[0]:
                 only = set(text.split("\n")) ^ set(texts[0].split("\n"))
-                raise InputError(
+                raise SharedError(
                     f"rank {rank} built another model than rank 0: they differ in "
                     f"{'; '.join(sorted(only))}; all ranks must build the same one"
                 )

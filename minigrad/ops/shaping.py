@@ -65,12 +65,13 @@ def broadcast_to(xp: Any, x: Array, shape: Shape) -> Array:
 
 def astype(x: Tensor, dtype: Any) -> Tensor:
     """x in another dtype; the gradient comes back in x's own. Integers pass none on."""
-    return _astype(x if np.dtype(dtype).kind == "f" else x.detach(), dtype)
+    like = np.empty((), dtype)  # an operand of float64 is what lets a result be float64
+    return _astype(x if like.dtype.kind == "f" else x.detach(), like)
 
 
 @op(x=lambda g: g)
-def _astype(xp: Any, x: Array, dtype: Any) -> Array:
-    return x.astype(dtype)
+def _astype(xp: Any, x: Array, like: Array) -> Array:
+    return x.astype(like.dtype)
 
 
 def to(x: Tensor, device: str) -> Tensor:

@@ -6,6 +6,7 @@ all ranks, clipping by global norm, update. See docs/design for the way of the d
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from minigrad.backend import Array, array_module
 from minigrad.data import Batch, DataLoader, share
 from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.data_parallel import DataParallel
-from minigrad.errors import InputError
+from minigrad.errors import SharedError
 from minigrad.metrics import ConfusionMatrix, Scores
 from minigrad.nn import Module, watch
 from minigrad.optim import Optimizer, clip_scale, global_norm
@@ -53,8 +54,8 @@ class Run:
     """A training run: what :func:`fit` was given, and where it stands.
 
     ``history`` holds one record per finished epoch; ``epoch`` and ``batch`` are the position of
-    the next step, and ``totals`` the sums over the steps of the epoch so far (loss, right
-    answers, samples, gradient norms, steps). All of it goes into a checkpoint.
+    the next step, and ``totals`` the sums over the steps of the epoch so far. All of it goes into
+    a checkpoint. Setting ``stop`` to a reason, on any rank, ends the run.
     """
 
     model: Module
@@ -64,13 +65,18 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
     epoch: int = 0
     batch: int = 0
-    totals: list[float] = field(default_factory=lambda: [0.0] * 5)
+    totals: dict[str, float] = field(default_factory=dict)
     stop: str = ""
 
     def position(self) -> dict[str, Any]:
         """What a checkpoint needs to go on from here."""
         keys = ("history", "epoch", "batch", "totals")
         return {key: getattr(self, key) for key in keys}
+
+    def add(self, **amounts: float) -> None:
+        """Add to the epoch's totals."""
+        for key, amount in amounts.items():
+            self.totals[key] = self.totals.get(key, 0.0) + float(amount)
 
 
 def fit(
@@ -91,50 +97,49 @@ def fit(
     """Train ``model``; returns the :class:`Run`, whose ``history`` has a record per epoch.
 
     Records hold epoch (from 1), loss and accuracy over the epoch's training samples as they were
-    met, lr, grad_norm (the mean over the steps, before clipping), samples_per_s, seconds, and
-    with ``validation`` (x, y) also val_loss and val_accuracy after the epoch.
+    met, lr (of the last update), grad_norm (the mean over the steps, before clipping),
+    samples_per_s, seconds, and with ``validation`` (x, y) val_loss and val_accuracy.
 
     ``micro_batches`` cuts each batch in so many parts whose gradients are added up before the
-    update (D3 §3.2.2). ``check_every`` steps the replicas are compared (0: never). ``resume`` is
-    a :meth:`Run.position`. A callback that sets ``run.stop`` to a reason, on any rank, ends the
-    run after the step. Raises :class:`InputError`, on all ranks, for a loss or gradient that is
-    not finite, naming the step and the first layer whose output is not.
+    update (D3 §3.2.2). Every ``check_every`` steps the replicas are compared (0: never).
+    ``resume`` is a :meth:`Run.position`. Raises :class:`SharedError`, on all ranks, for a loss or
+    gradient that is not finite, naming the step and the first layer whose output is not.
     """
     parallel = DataParallel(model, optimizer.arenas, comm)
-    run = Run(model, optimizer, comm, epochs, **(resume or {}))
+    run = Run(model, optimizer, comm, epochs, **copy.deepcopy(dict(resume or {})))
     call(callbacks, "on_start", run)
     while run.epoch < epochs and not run.stop:
         model.train()
         began = time.perf_counter()
         for batch in data.epoch(run.epoch, run.batch):
             optimizer.zero_grad()
-            sums = np.zeros(3)  # loss, right answers, ranks that want to stop
-            for i, part in enumerate(parts := batch.split(micro_batches)):
+            sums = np.zeros(3)  # over all ranks: loss, right answers, wishes to stop
+            for part in (parts := batch.split(micro_batches)):
                 model.seek(run.epoch * data.samples + part.sample + part.first)
                 outputs = model(part.x)
                 cost = loss(outputs, part.y)
-                parallel.backward(cost, 1 / batch.total, last=i == len(parts) - 1)
+                parallel.backward(cost, 1 / batch.total, last=part is parts[-1])
                 sums += (cost.item(), right_answers(outputs, part.y), 0)
             sums[2] = bool(run.stop)
             comm.all_reduce(sums)
             norm = global_norm(optimizer.arenas)
-            if not math.isfinite(sums[0]) or not math.isfinite(norm):
+            if not math.isfinite(sums[0] + norm):
                 raise not_finite(run, batch, sums[0], norm)
             lr = optimizer.lr
             optimizer.step(scale=clip_scale(norm, clip_norm) if clip_norm else 1.0)
-            step_totals = (sums[0], sums[1], batch.total, norm, 1)
-            run.totals = [a + float(b) for a, b in zip(run.totals, step_totals, strict=True)]
+            run.add(loss=sums[0], right=sums[1], samples=batch.total, norm=norm, steps=1)
+            run.totals["lr"] = lr
             run.batch = batch.index + 1
             if check_every and optimizer.steps % check_every == 0:
                 parallel.check_replicas()
             call(callbacks, "on_step", run)
             if sums[2]:
-                run.stop = run.stop or "another rank stopped"
                 break
         else:
-            finish_epoch(run, lr, time.perf_counter() - began, evaluated(run, loss, validation))
+            run.add(seconds=time.perf_counter() - began)
+            finish_epoch(run, evaluated(run, loss, validation))
             call(callbacks, "on_epoch", run)
-            run.stop = agreed(comm, run.stop)
+        run.stop = agreed(comm, run.stop)
     call(callbacks, "on_end", run)
     return run
 
@@ -156,23 +161,23 @@ def agreed(comm: Communicator, reason: str) -> str:
     return next((text for text in comm.all_gather_text(reason) if text), "")
 
 
-def finish_epoch(run: Run, lr: float, seconds: float, validation: dict[str, float]) -> None:
+def finish_epoch(run: Run, validation: dict[str, float]) -> None:
     """Turn the epoch's totals into a record and move on to the next epoch."""
-    loss, right, samples, norms, steps = run.totals
-    run.epoch, run.batch, run.totals = run.epoch + 1, 0, [0.0] * 5
+    t = run.totals
+    run.epoch, run.batch, run.totals = run.epoch + 1, 0, {}
     run.history.append(
         {
             "epoch": run.epoch,
-            "loss": loss / samples,
-            "accuracy": right / samples,
+            "loss": t["loss"] / t["samples"],
+            "accuracy": t["right"] / t["samples"],
             **validation,
-            "lr": lr,
-            "grad_norm": norms / steps,
-            "samples_per_s": samples / seconds,
-            "seconds": seconds,
+            "lr": t["lr"],
+            "grad_norm": t["norm"] / t["steps"],
+            "samples_per_s": t["samples"] / t["seconds"],
+            "seconds": t["seconds"],
         }
     )
-    run.optimizer.observe(validation.get("val_loss", loss / samples))
+    run.optimizer.observe(validation.get("val_loss", t["loss"] / t["samples"]))
 
 
 def right_answers(outputs: Tensor, labels: Array) -> int:
@@ -182,7 +187,8 @@ def right_answers(outputs: Tensor, labels: Array) -> int:
 
 @dataclass
 class Evaluation:
-    """What a model does on data it has not learned from, over all ranks."""
+    """What a model does on data it has not learned from, over all ranks. ``scores`` are the
+    classes' probabilities (n, classes), or with two classes that of class 1, (n,)."""
 
     loss: float
     confusion: ConfusionMatrix
@@ -190,28 +196,23 @@ class Evaluation:
 
 
 def evaluate(
-    model: Module,
-    loss: Loss,
-    x: Array,
-    y: Array,
-    *,
-    comm: Communicator,
-    classes: int,
-    rows: int = 1024,
+    model: Module, loss: Loss, x: Array, y: Array, *, comm: Communicator, rows: int = 1024
 ) -> Evaluation:
     """Loss (mean), confusion matrix and scores on x (n, …), y (n,): each rank looks at its share,
     ``rows`` at a time, and the results are merged exactly."""
     start, stop = share(len(y), comm.rank, comm.size)
-    confusion, scores = ConfusionMatrix(classes), Scores(classes)
     total = np.zeros(1)
     model.eval()
     with no_grad():
+        classes = model(x[:0]).shape[-1]
+        confusion, scores = ConfusionMatrix(classes), Scores(classes)
         for first in range(start, stop, rows):
             cut = slice(first, min(first + rows, stop))
             outputs = model(x[cut])
             total += loss(outputs, y[cut]).item()
             confusion.update(y[cut], outputs.data.argmax(-1))
-            scores.update(y[cut], outputs.softmax().data)
+            p = outputs.softmax().data
+            scores.update(y[cut], p[:, 1] if classes == 2 else p)
     model.train()
     comm.all_reduce(total)
     return Evaluation(float(total[0]) / len(y), confusion.merge(comm), scores.merge(comm))
@@ -221,13 +222,11 @@ def evaluated(run: Run, loss: Loss, validation: tuple[Array, Array] | None) -> d
     """The validation part of an epoch's record."""
     if validation is None:
         return {}
-    x, y = validation
-    classes = int(run.model(x[:1]).shape[-1])
-    result = evaluate(run.model, loss, x, y, comm=run.comm, classes=classes)
+    result = evaluate(run.model, loss, *validation, comm=run.comm)
     return {"val_loss": result.loss, "val_accuracy": result.confusion.accuracy()}
 
 
-def not_finite(run: Run, batch: Batch, loss: float, norm: float) -> InputError:
+def not_finite(run: Run, batch: Batch, loss: float, norm: float) -> SharedError:
     """The error for a step that went wrong: runs the batch again and names the first bad layer.
 
     All ranks are here together, so layers that communicate can be run.
@@ -245,7 +244,7 @@ def not_finite(run: Run, batch: Batch, loss: float, norm: float) -> InputError:
         if layers
         else "all layers' outputs are finite, so it arose in the loss or in backward"
     )
-    return InputError(
+    return SharedError(
         f"step {run.optimizer.steps + 1} (epoch {run.epoch + 1}, batch {batch.index + 1}): the "
         f"loss is {loss / batch.total:g} and the gradient's norm {norm:g}; {where}. Try a smaller "
         "learning rate, clipping (--clip-norm 1), or look for bad numbers in the data"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from minigrad.distributed.communicator import Communicator
-from minigrad.errors import InputError, MissingExtra
+from minigrad.errors import InputError, MissingExtra, SharedError
 
 __all__ = ["together"]
 
@@ -25,4 +25,4 @@ def together(comm: Communicator) -> Iterator[None]:
         text, cause = str(error) or type(error).__name__, error
     first = next((text for text in comm.all_gather_text(text) if text), None)
     if first is not None:
-        raise InputError(first) from cause
+        raise SharedError(first) from cause

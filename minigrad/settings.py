@@ -1,0 +1,105 @@
+"""Settings of ``minigrad train``: their defaults, what each means, what is out of range."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+from minigrad import nn
+from minigrad.errors import InputError, unknown
+
+__all__ = ["ACTIVATIONS", "Settings"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "leaky_relu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+}
+
+
+def _option(default: Any, text: str, metavar: str = "VALUE") -> Any:
+    return dataclasses.field(default=default, metadata={"help": text, "metavar": metavar})
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run. The defaults train the articles' network (D4 §4)."""
+
+    data: str
+    path: str = ""
+    target: str = _option("", "csv: the column with the classes", "COLUMN")
+    missing: str = _option("error", "csv: missing values are an error, or drop the row, or mean")
+    delimiter: str = _option("", "csv: what separates the columns; found out if not given")
+    test_size: float = _option(0.2, "the share of the samples that is kept for testing", "SHARE")
+    hidden: tuple[int, ...] = _option((128, 64), "sizes of the hidden layers", "SIZES")
+    activation: str = _option("relu", "after each hidden layer", "NAME")
+    init: str = _option("he_uniform", "initialiser of the hidden layers", "NAME")
+    dropout: float = _option(0.0, "rate of dropout after each hidden layer", "RATE")
+    batch_norm: bool = _option(False, "batch normalisation before each activation")
+    balanced: bool = _option(False, "weight the loss so that every class counts alike")
+    optimizer: str = _option("adam", "sgd, adam, adamw, rmsprop, adagrad, lion, lamb", "NAME")
+    lr: float = _option(2e-3, "learning rate at the start", "RATE")
+    schedule: str = _option("cosine", "constant, cosine, linear or plateau", "NAME")
+    weight_decay: float = _option(0.0, "decoupled weight decay", "λ")
+    l1: float = _option(0.0, "L1 penalty on weights", "λ")
+    l2: float = _option(0.0, "L2 penalty on weights", "λ")
+    clip_norm: float = _option(0.0, "clip the gradient to this global norm; 0 is off", "NORM")
+    batch_size: int = _option(32, "samples in a batch, over all ranks", "N")
+    micro_batches: int = _option(1, "accumulate the gradient over so many parts of a batch", "N")
+    epochs: int = _option(30, "how often all samples are seen", "N")
+    patience: int = _option(0, "stop after so many epochs without better test loss; 0 is off", "N")
+    seed: int = _option(0, "of weights, split, order and dropout", "N")
+    dtype: str = _option("float32", "float32 or float64", "NAME")
+    device: str = _option("cpu", "cpu, cuda or cuda:N", "NAME")
+    out: str = _option("", "folder for the results (default: runs/ and the data's name)", "FOLDER")
+    check_every: int = _option(100, "compare the ranks' weights each so many steps; 0 is off", "N")
+
+    def __post_init__(self) -> None:
+        at_least = {
+            "batch_size": 1, "micro_batches": 1, "epochs": 1, "seed": 0, "patience": 0,
+            "check_every": 0, "clip_norm": 0, "weight_decay": 0, "l1": 0, "l2": 0,
+        }  # fmt: skip
+        for name, least in at_least.items():
+            if not least <= getattr(self, name) < math.inf:
+                raise InputError(
+                    f"--{name.replace('_', '-')} {getattr(self, name)}: at least {least}"
+                )
+        if not 0 < self.lr < math.inf:
+            raise InputError(f"--lr {self.lr}: a learning rate must be above 0, for example 0.001")
+        if any(size < 1 for size in self.hidden):
+            raise InputError(f"--hidden {self.hidden}: give sizes of at least 1, such as 128,64")
+        for name, choices in (("activation", ACTIVATIONS), ("dtype", ("float32", "float64"))):
+            if getattr(self, name) not in choices:
+                raise unknown(name, getattr(self, name), choices)
+        if self.data == "csv" and not (self.path and self.target):
+            raise InputError(
+                "csv needs a file and a column: minigrad train csv FILE --target COLUMN"
+            )
+        if self.data != "csv" and (self.path or self.target):
+            raise InputError(f"a path or --target goes with csv only, not with {self.data}")
+
+    @property
+    def folder(self) -> Path:
+        """Where results go: ``out``, or runs/ and the name of the data."""
+        name = Path(self.path).stem if self.data == "csv" else self.data
+        return Path(self.out) if self.out else Path("runs") / name
+
+    def plain(self) -> dict[str, Any]:
+        """The settings as JSON holds them."""
+        return {**dataclasses.asdict(self), "hidden": list(self.hidden)}
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that must be the same when a run goes on; more epochs may be asked for
+        only where the schedule does not depend on their number."""
+        free = {"out", "check_every", "device"} | (
+            {"epochs"} if self.schedule == "constant" else set()
+        )
+        return {key: value for key, value in self.plain().items() if key not in free}
