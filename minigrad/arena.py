@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from minigrad.autograd import Leaf, Version
-from minigrad.backend import array_module
+from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
 from minigrad.nn import Parameter
 
@@ -59,7 +59,7 @@ class Arena:
         xp = array_module(*(parameter.data for parameter in parameters.values()))
         dtype = next(iter(parameters.values())).dtype
         self.data = xp.empty(end, dtype)
-        self.grad = xp.zeros(end, dtype)
+        self._grad = xp.zeros(end, dtype)
         self.version = Version()
         self.leaves: dict[str, Leaf] = {}
         for span in self.spans:
@@ -70,14 +70,15 @@ class Arena:
         assert isinstance(leaf, Leaf)
         view = self.data[span.start : span.stop].reshape(span.shape)
         view[...] = parameter.data
-        gradient = self.grad[span.start : span.stop].reshape(span.shape)
+        gradient = self._grad[span.start : span.stop].reshape(span.shape)
         if leaf.grad is not None:
             gradient[...] = leaf.grad
         parameter._data = view
         parameter.name = span.name
         parameter.arena = self
-        leaf.version.count += 1  # a graph that kept the old array must not be run backward
-        leaf.grad, leaf.version, leaf.in_arena = gradient, self.version, True
+        # a graph that kept the old array must not be run backward, now or after updates
+        self.version.count = max(self.version.count, leaf.version.count + 1)
+        leaf.buffer, leaf.version, leaf.in_arena = gradient, self.version, True
         self.leaves[span.name] = leaf
 
     def __len__(self) -> int:
@@ -87,9 +88,18 @@ class Arena:
         """To be called after ``data`` was changed: graphs that kept a parameter are now stale."""
         self.version.count += 1
 
+    @property
+    def grad(self) -> Array:
+        """All gradients, 1-D, as long as ``data``."""
+        for leaf in self.leaves.values():
+            leaf.fresh = False
+        return self._grad
+
     def zero_grad(self) -> None:
         """Set all gradients to zero, in place."""
-        self.grad.fill(0)
+        self._grad.fill(0)
+        for leaf in self.leaves.values():
+            leaf.fresh = True
 
 
 def arenas_of(

@@ -121,4 +121,7 @@ def _train(words: Sequence[str]) -> int:
 
 def _sizes(text: str) -> tuple[int, ...]:
     """``"128,64"`` as (128, 64); ``""`` as ()."""
-    return tuple(int(part) for part in text.split(",") if part)
+    try:
+        return tuple(int(part) for part in text.split(",") if part)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}': give whole numbers, such as 128,64") from error

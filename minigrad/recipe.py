@@ -17,7 +17,7 @@ import minigrad
 from minigrad import nn, ops, optim, plot
 from minigrad.autograd import Tensor
 from minigrad.backend import Array, to_device
-from minigrad.data import DataLoader, Dataset, from_csv, load
+from minigrad.data import NAMES, DataLoader, Dataset, from_csv, load
 from minigrad.distributed import Communicator
 from minigrad.errors import InputError, unknown
 from minigrad.metrics import Average
@@ -41,12 +41,21 @@ from minigrad.train import (
 __all__ = ["build_model", "build_optimizer", "train"]
 
 _INTERRUPTED = {"SIGTERM": 143, "SIGINT": 130}
+_RESULTS = (
+    "checkpoint.safetensors", "config.json", "confusion.png", "curves.png", "history.jsonl",
+    "metrics.json", "roc.png", "tensorboard",
+)  # fmt: skip
 
 
 def train(settings: Settings, comm: Communicator, *, resume: bool = False) -> int:
     """Train as ``settings`` say; the result is the exit code. Files are written by rank 0."""
     checkpoint = settings.folder / "checkpoint.safetensors"
     with together(comm):
+        if resume and not checkpoint.exists():
+            raise InputError(
+                f"--resume: there is no {checkpoint} to go on from; leave --resume out to start "
+                "anew, or name the run's folder with --out"
+            )
         data = _data(settings)
         model = build_model(settings, data)
         loader = DataLoader(
@@ -110,7 +119,8 @@ def build_model(settings: Settings, data: Dataset) -> nn.Sequential:
         layers.append(nn.Dense(inputs, size, rng=rng, init=settings.init, dtype=settings.dtype))
         if settings.batch_norm:
             layers.append(nn.BatchNorm1d(size, dtype=settings.dtype))
-        layers.append(ACTIVATIONS[settings.activation]())
+        activation = ACTIVATIONS[settings.activation]
+        layers.append(nn.PReLU(dtype=settings.dtype) if activation is nn.PReLU else activation())
         if settings.dropout:
             layers.append(nn.Dropout(settings.dropout, rng=rng))
         inputs = size
@@ -146,10 +156,11 @@ def _data(settings: Settings) -> Dataset:
             settings.path, settings.target, missing=settings.missing,
             delimiter=settings.delimiter or None, **options,
         )  # fmt: skip
-    data = load(settings.data, **options)
-    if not data.classes:
-        raise InputError(f"{settings.data} has no classes: it is a regression, train classifies")
-    return data
+    if settings.data == "diabetes":
+        raise InputError("diabetes has no classes: it is a regression, train classifies")
+    if settings.data not in NAMES:
+        raise unknown("data set", settings.data, {*NAMES, "csv"} - {"diabetes"})
+    return load(settings.data, **options)
 
 
 def _loss(settings: Settings, data: Dataset) -> Loss:
@@ -170,9 +181,7 @@ def _prepare(settings: Settings, comm: Communicator, keep: bool) -> None:
     folder = settings.folder
     try:
         if not keep and (folder / "config.json").exists():
-            previous = folder.with_name(folder.name + ".previous")
-            shutil.rmtree(previous, ignore_errors=True)
-            folder.rename(previous)
+            _move_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = {
             **settings.plain(),
@@ -187,6 +196,17 @@ def _prepare(settings: Settings, comm: Communicator, keep: bool) -> None:
             f"the folder '{folder}' for the results cannot be written ({error.strerror}); "
             "name another with --out"
         ) from error
+
+
+def _move_aside(folder: Path) -> None:
+    """Move an earlier run's results to ``FOLDER.previous``. What else is there stays: the folder
+    may be a person's own."""
+    previous = Path(f"{folder.resolve()}.previous")
+    previous.mkdir(exist_ok=True)
+    for name in _RESULTS:
+        shutil.rmtree(previous / name, ignore_errors=True)
+        if (folder / name).exists():
+            (folder / name).replace(previous / name)
 
 
 def _announce(

@@ -2,7 +2,8 @@
 
 from minigrad.autograd.functions import grad, hvp, vjp
 from minigrad.autograd.graph import Leaf, Node, Version, is_recording, no_grad
-from minigrad.autograd.op import Op, functions, op, within
+from minigrad.autograd.op import op, within
+from minigrad.autograd.plan import Op, functions
 from minigrad.autograd.tensor import Tensor, as_array
 
 __all__ = [

@@ -20,9 +20,11 @@ from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
 
 if TYPE_CHECKING:
-    from minigrad.autograd.op import Plan
+    from minigrad.autograd.plan import Plan
 
-__all__ = ["Leaf", "Node", "Version", "is_recording", "no_grad", "propagate", "walk"]
+__all__ = [
+    "Leaf", "Node", "Version", "delivery", "is_recording", "no_grad", "propagate", "walk",
+]  # fmt: skip
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,27 +43,41 @@ class Version:
 class Leaf:
     """Where backward ends: the gradient of a Tensor that was made with ``requires_grad=True``.
 
-    ``on_ready`` is called once per backward, after the last contribution has been added.
+    ``buffer`` holds the gradient; while it is ``fresh``, all zeros that nobody has seen, the
+    first contribution is written into it instead of added. ``on_ready`` is called once per
+    backward, after the last contribution.
     """
 
-    __slots__ = ("dtype", "grad", "hooks", "in_arena", "name", "on_ready", "shape", "version")
+    __slots__ = (
+        "buffer", "dtype", "fresh", "hooks", "in_arena", "name", "on_ready", "shape", "version",
+    )  # fmt: skip
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, name: str = "") -> None:
         self.shape = shape
         self.dtype = dtype
         self.name = name
-        self.grad: Array | None = None
+        self.buffer: Array | None = None
+        self.fresh = False
         self.version = Version()
         self.hooks: list[Hook] | None = None
         self.on_ready: Callable[[Leaf], None] | None = None
         self.in_arena = False
 
+    @property
+    def grad(self) -> Array | None:
+        """The gradient so far. Who holds it may write to it, so it is fresh no more."""
+        self.fresh = False
+        return self.buffer
+
     def accumulate(self, g: Array) -> None:
-        """Add ``g`` to the gradient, in place; the first time, start it with a copy."""
-        if self.grad is None:
-            self.grad = array_module(g).array(g)
-        else:
-            self.grad += g
+        """Add ``g`` to the gradient, in place; ``g`` may be the buffer, already written."""
+        if self.buffer is None:
+            self.buffer = array_module(g).array(g)
+        elif not self.fresh:
+            self.buffer += g
+        elif g is not self.buffer:
+            self.buffer[...] = g
+        self.fresh = False
 
 
 _numbers = itertools.count()
@@ -147,6 +163,27 @@ def walk(roots: Iterable[Node | Leaf]) -> tuple[list[Node], dict[Leaf, int]]:
     return sorted(seen, key=attrgetter("number"), reverse=True), uses
 
 
+def delivery(uses: dict[Leaf, int]) -> Callable[[Leaf, Array], None]:
+    """What backward does with a gradient for a leaf that gets ``uses[leaf]`` of them: add it, and
+    where somebody waits for their sum, tell him after the last."""
+    if not any(leaf.hooks or leaf.on_ready for leaf in uses):
+        return Leaf.accumulate
+    arrived: dict[Leaf, Array] = {}
+
+    def deliver(leaf: Leaf, g: Array) -> None:
+        uses[leaf] -= 1
+        if leaf.hooks is None:
+            leaf.accumulate(g)
+        else:
+            arrived[leaf] = arrived[leaf] + g if leaf in arrived else g
+            if uses[leaf] == 0:
+                leaf.accumulate(run_hooks(leaf.hooks, arrived.pop(leaf)))
+        if uses[leaf] == 0 and leaf.on_ready is not None:
+            leaf.on_ready(leaf)
+
+    return deliver
+
+
 def propagate(
     nodes: list[Node],
     grads: dict[Any, Any],
@@ -180,10 +217,19 @@ def propagate(
             )
         if node.versions is not None:
             _check_versions(node)
-        pool = plan.tied(node, g) if create_graph else (xp, g, plan.wants, *kept)
-        for rule, pick, targets in plan.rules:
+        pool = plan.tied(node, g) if create_graph else (xp, g, plan.wants, None, *kept)
+        for rule, pick, targets, writes in plan.rules:
             if needed is not None and not any(edges[i] in needed for _, i in targets):
                 continue
+            if writes and needed is None:
+                edge = edges[targets[0][1]]
+                if (
+                    type(edge) is Leaf
+                    and edge.fresh
+                    and edge.hooks is None
+                    and edge.dtype is node.dtype
+                ):
+                    pool = (*pool[:3], edge.buffer, *kept)
             result = rule(*pick(pool))
             for position, i in targets:
                 edge = edges[i]
@@ -207,17 +253,15 @@ def _fit(g: Any, edge: Node | Leaf, op: str) -> Any:
     shape = edge.shape
     if g.shape != shape:
         extra = len(g.shape) - len(shape)
-        axes = tuple(range(extra)) + tuple(
-            axis + extra
-            for axis, length in enumerate(shape)
-            if length == 1 and g.shape[axis + extra] != 1
-        )
-        g = g.sum(axis=axes, keepdims=True) if axes else g
-        if extra < 0 or g.shape[extra:] != shape:
+        if extra > 0:
+            g = g.sum(axis=tuple(range(extra)))
+        if g.shape != shape and len(g.shape) == len(shape):
+            ones = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
+            g = g.sum(axis=ones, keepdims=True)
+        if g.shape != shape:
             raise RuntimeError(
                 f"the gradient rule of '{op}' gave shape {g.shape} for an input of shape {shape}"
             )
-        g = g.reshape(shape)
     return g if g.dtype == edge.dtype else g.astype(edge.dtype)
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.autograd.graph import Hook, Leaf, Node, propagate, run_hooks, walk
-from minigrad.backend import Array, array_module, device_of, module_for, to_device, to_numpy
+from minigrad.autograd.graph import Hook, Leaf, Node, delivery, propagate, walk
+from minigrad.backend import Array, array_module, device_of, to_device, to_numpy
 from minigrad.errors import InputError
 
 __all__ = ["Tensor", "as_array", "seed", "wrap"]
@@ -69,8 +69,8 @@ class Tensor:
                 "requires_grad=True do; minigrad.grad(loss, [tensor]) gives any gradient"
             )
         if leaf.grad is None:
-            leaf.grad = array_module(self._data).zeros_like(self._data)
-        _copy_into(leaf.grad, 0 if value is None else value, "grad")
+            leaf.buffer = array_module(self._data).zeros_like(self._data)
+        _copy_into(leaf.buffer, 0 if value is None else value, "grad")
 
     @property
     def requires_grad(self) -> bool:
@@ -180,25 +180,11 @@ class Tensor:
         it is 1. The graph is freed on the way unless ``retain_graph``.
         """
         root, g = seed(self, gradient)
-        nodes, uses = walk([root])
-        arrived: dict[Leaf, Array] = {}
-
-        def deliver(leaf: Leaf, g: Array) -> None:
-            uses[leaf] -= 1
-            if leaf.hooks is None:
-                leaf.accumulate(g)
-            else:
-                arrived[leaf] = arrived[leaf] + g if leaf in arrived else g
-                if uses[leaf] == 0:
-                    leaf.accumulate(run_hooks(leaf.hooks, arrived.pop(leaf)))
-            if uses[leaf] == 0 and leaf.on_ready is not None:
-                leaf.on_ready(leaf)
-
-        if type(root) is Leaf:
-            uses[root] = 1
-            deliver(root, g)
-            return
-        propagate(nodes, {root: g}, deliver, retain_graph=retain_graph)
+        if isinstance(root, Leaf):
+            delivery({root: 1})(root, g)
+        else:
+            nodes, uses = walk([root])
+            propagate(nodes, {root: g}, delivery(uses), retain_graph=retain_graph)
 
     def register_hook(self, hook: Hook) -> Callable[[], None]:
         """Call ``hook(gradient)`` in each backward when this Tensor's gradient is complete.
@@ -270,8 +256,8 @@ def _copy_into(target: Array, value: Any, what: str) -> None:
     source = as_array(value)
     if source.shape not in (target.shape, ()):
         raise InputError(
-            f"{what} has shape {target.shape}, but an array of shape {source.shape} was assigned; "
-            "it is copied in place, so the shapes must agree"
+            f"{what} has shape {target.shape}, but an array of shape {source.shape} was given for "
+            "it; the shapes must agree"
         )
     target[...] = to_device(source, device_of(target))
 
@@ -284,7 +270,6 @@ def seed(output: Tensor, gradient: Any) -> tuple[Node | Leaf, Array]:
             "backward needs a Tensor that came from one with requires_grad=True; no input of "
             "this one had it (or it was computed under no_grad)"
         )
-    xp = module_for(device_of(output._data))
     if gradient is None:
         if output._data.size != 1:
             raise InputError(
@@ -292,7 +277,9 @@ def seed(output: Tensor, gradient: Any) -> tuple[Node | Leaf, Array]:
                 "with .sum() or .mean(), or pass the gradient of the same shape"
             )
         gradient = 1.0
-    array = as_array(gradient, node.dtype)
-    if array.shape not in (node.shape, ()):
-        raise InputError(f"the gradient has shape {array.shape}, the Tensor {output.shape}")
-    return node, xp.broadcast_to(to_device(array, device_of(output._data)), node.shape)
+    g = array_module(output._data).empty(node.shape, node.dtype)
+    if isinstance(gradient, float | int):
+        g.fill(gradient)
+    else:
+        _copy_into(g, gradient, "the gradient")
+    return node, g

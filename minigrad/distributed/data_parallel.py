@@ -115,15 +115,17 @@ class DataParallel:
         )
 
     def _agree_on_the_model(self) -> None:
-        state = self.model.state_dict()
-        mine = "\n".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in state.items())
+        mine = "\n".join(
+            [f"{name} {a.dtype}{list(a.shape)}" for name, a in self.model.state_dict().items()]
+            + [f"{span.name} is trained" for arena in self.arenas for span in arena.spans]
+        )
         texts = self.comm.all_gather_text(mine)
         for rank, text in enumerate(texts):
             if text != texts[0]:
-                only = set(text.split("\n")) ^ set(texts[0].split("\n"))
+                only = "; ".join(sorted(set(text.split("\n")) ^ set(texts[0].split("\n"))))
                 raise SharedError(
                     f"rank {rank} built another model than rank 0: they differ in "
-                    f"{'; '.join(sorted(only))}; all ranks must build the same one"
+                    f"{only or 'the order of parameters'}; all ranks must build the same one"
                 )
 
     def _send_from_rank_0(self) -> None:
@@ -132,8 +134,10 @@ class DataParallel:
             self.comm.broadcast(arena.data)
             arena.touch()
         for name, array in self.model.state_dict().items():
-            if name not in inside and array.flags.c_contiguous:
-                self.comm.broadcast(array)
+            if name not in inside:
+                whole = array.copy()  # contiguous, which what is frozen need not be
+                self.comm.broadcast(whole)
+                array[...] = whole
 
     def _watch(self, arena: Arena, spans: list[Span]) -> None:
         index = len(self._buckets)

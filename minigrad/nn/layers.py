@@ -20,6 +20,15 @@ __all__ = [
 ]  # fmt: skip
 
 
+def _check_features(layer: Module, x: Tensor, features: int) -> None:
+    """Where the sizes differ NumPy may broadcast, and say nothing."""
+    if x.shape[-1:] != (features,):
+        raise InputError(
+            f"{layer} takes inputs of shape (…, {features}), but {x.shape} came; "
+            "change one of the two sizes"
+        )
+
+
 class Sequential(Module):
     """Layers one after the other."""
 
@@ -171,6 +180,8 @@ class PReLU(Module):
         self.slope = Parameter(np.full(features, slope, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.slope.size > 1:
+            _check_features(self, x, self.slope.size)
         return ops.prelu(x, self.slope)
 
     def __repr__(self) -> str:
@@ -235,6 +246,7 @@ class LayerNorm(Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
+        _check_features(self, x, self.scale.size)
         return ops.layer_norm(x, self.scale, self.shift, self.epsilon)
 
     def __repr__(self) -> str:

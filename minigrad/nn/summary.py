@@ -35,12 +35,13 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> str:
     """
     parameters = model.parameters()
     dtype = parameters[0].dtype if parameters else np.float32
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     try:
         with no_grad(), watch(model.eval()) as outputs:
             model(Tensor(np.zeros((1, *input_shape), dtype)))
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
     rows = [("layer", "output", "parameters", "bytes")]
     for path, module, y in outputs:
         if any(isinstance(value, Module) for _, value in module._members()):

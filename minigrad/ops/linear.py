@@ -38,10 +38,10 @@ def matmul(xp: Any, a: Array, b: Array) -> Array:
     return xp.matmul(a, b)
 
 
-def _dense_weight(xp: Any, g: Any, x: Any) -> Any:
+def _dense_weight(xp: Any, g: Any, x: Any, out: Any) -> Any:
     if len(x.shape) != 2:
         x, g = x.reshape((-1, x.shape[-1])), g.reshape((-1, g.shape[-1]))
-    return xp.matmul(x.T, g)
+    return xp.matmul(x.T, g) if out is None else xp.matmul(x.T, g, out=out)
 
 
 @op(x=lambda xp, g, W: xp.matmul(g, W.T), W=_dense_weight, b=lambda g: g)

@@ -124,15 +124,17 @@ def binary_cross_entropy(
 
 def _label_index(labels: Array) -> tuple[Any, ...]:
     """The index that picks each row's entry at its label."""
+    if labels.ndim == 1:
+        return array_module(labels).arange(len(labels)), labels
     return (*array_module(labels).indices(labels.shape, sparse=True), labels)
 
 
 def _label_gradient(xp: Any, g: Any, logits: Any, y: Any, labels: Array) -> Any:
     # y = logsumexp − logit of the label, so softmax = exp(logits − logsumexp) needs no new sum.
     logsumexp = y + logits[_label_index(labels)]
-    p = xp.exp(logits - xp.expand_dims(logsumexp, -1))
+    p = xp.exp(logits - logsumexp[..., None])
     classes = array_module(labels).arange(logits.shape[-1])
-    return xp.expand_dims(g, -1) * (p - (classes == labels[..., None]))
+    return g[..., None] * (p - (classes == labels[..., None]))
 
 
 @op(logits=_label_gradient)

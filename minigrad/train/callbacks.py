@@ -80,12 +80,12 @@ def restore(
         part, _, rest = name.partition("/")
         parts.setdefault(part, {})[rest] = array
     before = {name: array.copy() for name, array in model.state_dict().items()}
-    model.load_state_dict(parts["model"])
     try:
+        model.load_state_dict(parts["model"])
         optimizer.load_state_dict(parts["optimizer"])
-    except InputError:
+    except InputError as error:
         model.load_state_dict(before)
-        raise
+        raise InputError(f"{path}: {error}") from error
     position: dict[str, Any] = meta["run"]
     return position
 

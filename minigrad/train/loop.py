@@ -108,6 +108,7 @@ def fit(
     parallel = DataParallel(model, optimizer.arenas, comm)
     run = Run(model, optimizer, comm, epochs, **copy.deepcopy(dict(resume or {})))
     call(callbacks, "on_start", run)
+    run.stop = agreed(comm, run.stop)
     while run.epoch < epochs and not run.stop:
         model.train()
         began = time.perf_counter()
@@ -210,11 +211,18 @@ def evaluate(
             cut = slice(first, min(first + rows, stop))
             outputs = model(x[cut])
             total += loss(outputs, y[cut]).item()
+            if not math.isfinite(total[0]):
+                break
             confusion.update(y[cut], outputs.data.argmax(-1))
             p = outputs.softmax().data
             scores.update(y[cut], p[:, 1] if classes == 2 else p)
+        comm.all_reduce(total)
+        if not math.isfinite(total[0]):
+            where = first_not_finite(model, x[start:stop], comm)
+            raise SharedError(
+                f"the loss on samples not learned from is {total[0] / len(y):g}; {where}"
+            )
     model.train()
-    comm.all_reduce(total)
     return Evaluation(float(total[0]) / len(y), confusion.merge(comm), scores.merge(comm))
 
 
@@ -227,25 +235,32 @@ def evaluated(run: Run, loss: Loss, validation: tuple[Array, Array] | None) -> d
 
 
 def not_finite(run: Run, batch: Batch, loss: float, norm: float) -> SharedError:
-    """The error for a step that went wrong: runs the batch again and names the first bad layer.
+    """The error for a step that went wrong. All ranks are here together."""
+    with no_grad():
+        where = first_not_finite(run.model, batch.x, run.comm)
+    return SharedError(
+        f"step {run.optimizer.steps + 1} (epoch {run.epoch + 1}, batch {batch.index + 1}): the "
+        f"loss is {loss / batch.total:g} and the gradient's norm {norm:g}; {where}"
+    )
 
-    All ranks are here together, so layers that communicate can be run.
-    """
+
+def first_not_finite(model: Module, x: Array, comm: Communicator) -> str:
+    """Which layer is the first whose output is not finite, on any rank, and what to do about it:
+    runs the model again, with all ranks, so that layers may communicate."""
     bad = ""
-    with no_grad(), watch(run.model) as outputs:
-        run.model(batch.x)
-        for path, module, y in outputs:
-            if not array_module(y.data).isfinite(y.data).all():
-                bad = f"{path or 'the model'}, {module!r}"
-                break
-    layers = [text for text in run.comm.all_gather_text(bad) if text]
+    with watch(model) as outputs:
+        model(x)
+    for i, (path, module, y) in enumerate(outputs):
+        if not array_module(y.data).isfinite(y.data).all():
+            bad = f"{i:06} {path or 'the model'}, {module!r}"
+            break
+    layers = [text for text in comm.all_gather_text(bad) if text]
     where = (
-        f"the first layer with such an output is {layers[0]}"
+        f"the first layer with such an output is {min(layers)[7:]}"
         if layers
         else "all layers' outputs are finite, so it arose in the loss or in backward"
     )
-    return SharedError(
-        f"step {run.optimizer.steps + 1} (epoch {run.epoch + 1}, batch {batch.index + 1}): the "
-        f"loss is {loss / batch.total:g} and the gradient's norm {norm:g}; {where}. Try a smaller "
-        "learning rate, clipping (--clip-norm 1), or look for bad numbers in the data"
+    return (
+        f"{where}. Try a smaller learning rate, clipping (--clip-norm 1), or look for bad numbers "
+        "in the data"
     )

@@ -1,0 +1,194 @@
+"""Plans: which gradient rules of an op run, and what they need to be kept.
+
+:class:`Op` holds a forward and its rules; for each set of inputs that want a gradient it makes
+one :class:`Plan`, once, so that applying the op and running its rules is a matter of picking
+tuples apart.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from operator import itemgetter
+from types import SimpleNamespace
+from typing import Any
+
+from minigrad.autograd.graph import Node
+from minigrad.autograd.tensor import Tensor, wrap
+from minigrad.errors import InputError
+
+__all__ = ["Op", "Plan", "Rule", "functions"]
+
+Rule = Callable[..., Any]
+
+functions = SimpleNamespace()
+"""Every op by its name: the ``xp`` of rules that run on Tensors."""
+
+_REQUIRED = object()
+_XP, _G, _WANTS, _OUT, _KEPT = range(5)  # the pool that rules pick their arguments from
+
+
+class Op:
+    """A forward function with its gradient rules; see the module's text."""
+
+    def __init__(
+        self, forward: Callable[..., Any], rules: dict[tuple[str, ...], Rule], fused: bool
+    ) -> None:
+        parameters = list(inspect.signature(forward).parameters.values())[1:]
+        self.name = forward.__name__
+        self.forward = forward
+        self.fused = fused
+        self.variadic = bool(parameters) and parameters[0].kind is parameters[0].VAR_POSITIONAL
+        self.names = [parameter.name for parameter in parameters]
+        self.defaults = [
+            _REQUIRED if parameter.default is parameter.empty else parameter.default
+            for parameter in parameters
+        ]
+        self.rules = {
+            inputs: (rule, list(inspect.signature(rule).parameters))
+            for inputs, rule in rules.items()
+        }
+        self.inputs = [name for inputs in rules for name in inputs]
+        self.wants_shapes = False
+        self._check()
+        self.plans: dict[Any, Plan] = {}
+
+    def _check(self) -> None:
+        known = {
+            "xp",
+            "g",
+            "y",
+            "wants",
+            "out",
+            *self.names,
+            *(f"{name}_shape" for name in self.names),
+        }
+        for inputs, (_, named) in self.rules.items():
+            for name in inputs:
+                if name not in self.names:
+                    raise TypeError(f"op '{self.name}' has a rule for '{name}', but no such input")
+            for name in named:
+                if name not in known:
+                    raise TypeError(
+                        f"op '{self.name}': its rule for {' and '.join(inputs)} names '{name}'; "
+                        f"it may name {', '.join(sorted(known))}"
+                    )
+                self.wants_shapes |= name.endswith("_shape") and name not in self.names
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """All arguments in the order of the signature, defaults filled in."""
+        values = [*args, *self.defaults[len(args) :]]
+        for name, value in kwargs.items():
+            if name in self.names[len(args) :]:
+                values[self.names.index(name)] = value
+            else:
+                raise TypeError(f"{self.name}() has no further argument '{name}': it takes {self}")
+        if len(values) > len(self.names) or any(value is _REQUIRED for value in values):
+            raise TypeError(f"{self.name}() was given {len(args)} arguments: it takes {self}")
+        return tuple(values)
+
+    def __str__(self) -> str:
+        return ", ".join(
+            name if default is _REQUIRED else f"{name}={default!r}"
+            for name, default in zip(self.names, self.defaults)
+        )
+
+    def plan(self, mask: int, count: int) -> Plan:
+        """The plan for the inputs that want a gradient: bit i of ``mask`` for argument i."""
+        key = (mask, count) if self.variadic else mask
+        found = self.plans.get(key)
+        if found is None:
+            found = self.plans[key] = Plan(self, mask, count)
+        return found
+
+
+class Plan:
+    """What one op keeps and which rules it runs, for one set of inputs that want gradients.
+
+    ``rules`` are (rule, pick, targets, writes): ``pick`` takes the rule's arguments out of the
+    pool (xp, g, wants, out, *kept), each target pairs a place in the rule's result (``None`` for
+    the whole of it) with the edge it goes to, and ``writes`` says that the rule names ``out``.
+    """
+
+    def __init__(self, spec: Op, mask: int, count: int) -> None:
+        self.spec = spec
+        self.op = spec.name
+        self.wants = tuple(bool(mask >> i & 1) for i in range(count))
+        self._where = {name: slice(i, i + 1) for i, name in enumerate(spec.names)}
+        if spec.variadic:
+            tensors = count - len(spec.names) + 1
+            self._where = {
+                n: slice(tensors + i, tensors + i + 1) for i, n in enumerate(spec.names[1:])
+            }
+            self._where[spec.names[0]] = slice(0, tensors)
+        self._refuse_missing_rules()
+        edge_of = dict(zip((i for i in range(count) if self.wants[i]), range(count)))
+        self._sources: list[int] = []  # positions in (y, *arguments, *shapes of the arguments)
+        places: dict[str, Any] = {"xp": _XP, "g": _G, "wants": _WANTS, "out": _OUT}
+        self.rules: list[tuple[Rule, Callable[..., Any], list[tuple[int | None, int]], bool]] = []
+        for inputs, (rule, named) in spec.rules.items():
+            positions = [i for name in inputs for i in range(count)[self._where[name]]]
+            joint = len(inputs) > 1 or spec.variadic
+            targets = [
+                (place if joint else None, edge_of[i])
+                for place, i in enumerate(positions)
+                if i in edge_of
+            ]
+            if not targets:
+                continue
+            for name in named:
+                if name not in places:
+                    places[name] = self._keep(name)
+            pick = _getter([places[name] for name in named])
+            self.rules.append((rule, pick, targets, "out" in named))
+        self.keep = _getter(list(self._sources))
+        self.kept_edges = [edge_of[source - 1] for source in self._sources if source - 1 in edge_of]
+
+    def _refuse_missing_rules(self) -> None:
+        covered = {
+            i for name in self.spec.inputs for i in range(len(self.wants))[self._where[name]]
+        }
+        for name, where in self._where.items():
+            if any(self.wants[i] and i not in covered for i in range(len(self.wants))[where]):
+                raise InputError(
+                    f"{self.op} has no gradient with respect to its argument '{name}': "
+                    "detach() the Tensor that was given for it"
+                )
+
+    def _keep(self, name: str) -> int | slice:
+        """Add what a rule names to what is kept; the result is its place in the pool."""
+        start = _KEPT + len(self._sources)
+        if name == "y":
+            self._sources.append(0)
+            return start
+        count = len(self.wants)
+        offset = 1 if name in self._where else 1 + count
+        argument = name if name in self._where else name.removesuffix("_shape")
+        self._sources += [offset + i for i in range(count)[self._where[argument]]]
+        several = self.spec.variadic and argument == self.spec.names[0]
+        return slice(start, _KEPT + len(self._sources)) if several else start
+
+    def tied(self, node: Node, g: Tensor) -> tuple[Any, ...]:
+        """The pool for a run that is itself recorded: kept arrays as Tensors of their graph."""
+        if self.spec.fused:
+            raise InputError(
+                f"'{self.op}' is a fused op: its gradient rule cannot be differentiated again, so "
+                "create_graph=True does not reach through it; use the unfused op instead"
+            )
+        edges = iter(node.edges)
+        nodes = [node, *(next(edges) if wanted else None for wanted in self.wants)]
+        kept = [
+            wrap(value, nodes[source]) if source < len(nodes) and nodes[source] else value
+            for source, value in zip(self._sources, node.kept or ())
+        ]
+        return (functions, g, self.wants, None, *kept)
+
+
+def _getter(places: list[Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """A function that picks ``places`` out of a tuple, as a tuple, at C speed where it can."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    if not places:
+        return lambda pool: ()
+    (place,) = places
+    return lambda pool: (pool[place],)

@@ -1,0 +1,78 @@
+"""Dropout: its expectation, its scale, and masks that belong to samples, not to calls."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigrad import nn
+from minigrad.testing import check_grads
+
+
+def layer(rate: float = 0.4, seed: int = 0) -> nn.Dropout:
+    return nn.Dropout(rate, rng=np.random.default_rng(seed))
+
+
+def mask(dropout: nn.Dropout, rows: int, *shape: int, first: int = 0) -> np.ndarray:
+    return dropout.seek(first)(np.ones((rows, *shape))).data
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_share_scale_and_expectation(rate: float) -> None:
+    n = 40_000
+    kept = mask(layer(rate), n // 10, 10)
+    assert set(np.unique(kept)) == {0.0, 1 / (1 - rate)}
+    five_sigma = 5 * np.sqrt(rate / (1 - rate) / n)
+    assert abs(kept.mean() - 1) < five_sigma
+    assert (abs(kept.mean(0) - 1) < five_sigma * np.sqrt(10)).all()
+
+
+@given(
+    cuts=st.lists(st.integers(0, 30), max_size=4),
+    shape=st.sampled_from([(), (1,), (3,), (8,), (17,), (2, 3, 2)]),
+    start=st.integers(0, 2**40),
+)
+def test_a_sample_is_masked_alike_however_the_batch_is_cut(
+    cuts: list[int], shape: tuple[int, ...], start: int
+) -> None:
+    dropout = layer()
+    whole = mask(dropout, 30, *shape, first=start)
+    ends = [0, *sorted(cuts), 30]
+    pairs = list(pairwise(ends))
+    parts = [mask(dropout, b - a, *shape, first=start + a) for a, b in reversed(pairs)]
+    np.testing.assert_array_equal(np.concatenate(parts[::-1]), whole)
+    dropout.seek(start)
+    in_turn = [dropout(np.ones((b - a, *shape))).data for a, b in pairs]
+    np.testing.assert_array_equal(np.concatenate(in_turn), whole)
+
+
+def test_samples_features_and_layers_are_independent() -> None:
+    rng = np.random.default_rng(0)
+    one, two = nn.Dropout(0.5, rng=rng), nn.Dropout(0.5, rng=rng)
+    a, b = mask(one, 4000, 9) - 1, mask(two, 4000, 9) - 1
+    pairs = [a * b, a[1:] * a[:-1], a[:, 1:] * a[:, :-1], a[9:, 0] * a[:-9, 0]]
+    assert all(abs(pair.mean()) < 5 / np.sqrt(pair.size) for pair in pairs)
+
+
+def test_evaluation_and_rate_zero_change_nothing() -> None:
+    x = np.random.default_rng(3).normal(size=(6, 5))
+    np.testing.assert_array_equal(layer().eval()(x).data, x)
+    np.testing.assert_array_equal(layer(0.0)(x).data, x)
+
+
+def test_the_same_key_gives_the_same_masks() -> None:
+    one, two = layer(seed=1), layer(seed=2)
+    assert (mask(one, 9, 9) != mask(two, 9, 9)).any()
+    two.load_state_dict(one.state_dict())
+    np.testing.assert_array_equal(mask(one, 9, 9), mask(two, 9, 9))
+    np.testing.assert_array_equal(mask(layer(seed=1), 9, 9), mask(one, 9, 9))
+
+
+def test_gradient_and_dtype() -> None:
+    dropout = layer()
+    check_grads(lambda x: dropout.seek(5).forward(x), np.random.default_rng(0).normal(size=(4, 3)))
+    assert dropout(np.ones((2, 2), np.float32)).dtype == np.float32

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opcheck import case, real, suite
+
+from minigrad import InputError, Tensor, grad, ops
+from minigrad.testing import arrays, broadcastable_shapes, check_grads
+
+PAIRS = [
+    ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 4)), ((2, 3), (3, 4)), ((1, 1), (1, 1)),
+    ((5, 2, 3), (3,)), ((3,), (5, 3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
+    ((5, 2, 3), (5, 3, 4)), ((5, 2, 3), (1, 3, 4)), ((6, 1, 2, 3), (5, 3, 4)),
+    ((6, 5, 2, 3), (3,)), ((3,), (6, 1, 3, 4)), ((0, 3), (3, 4)), ((5, 0, 3), (3, 2)),
+]  # fmt: skip
+DENSE = [((2, 3), True), ((3,), True), ((5, 2, 3), True), ((2, 3), False), ((0, 3), True)]
+EINSUMS = [
+    ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("ij,kj->ik", (2, 3), (4, 3)),
+    ("i,i", (3,), (3,)), ("i,j->ij", (2,), (3,)), ("i,j->ji", (2,), (3,)), ("ij->ij", (2, 3)),
+    ("ij->ji", (2, 3)), ("ba", (2, 3)), ("ij->j", (2, 3)), ("ij->", (2, 3)), ("ii->", (3, 3)),
+    ("ii", (3, 3)), ("ii->i", (3, 3)), ("iij->j", (2, 2, 3)), ("iji->j", (2, 3, 2)),
+    ("iii->i", (2, 2, 2)), ("ii,i->i", (3, 3), (3,)), ("ii,jj->ij", (2, 2), (3, 3)),
+    ("ij,j->i", (2, 3), (3,)),
+    ("ij,k->i", (2, 3), (4,)), ("ij,kl->", (2, 3), (4, 2)), ("ijk,k->j", (2, 3, 4), (4,)),
+    ("i,->i", (3,), ()), (",->", (), ()), ("->", ()), ("i,ij,j->", (2,), (2, 3), (3,)),
+    ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)), ("ij,ij,ij->j", (2, 3), (2, 3), (2, 3)),
+    ("bij,bjk->bik", (5, 2, 3), (5, 3, 4)), ("bhqd,bhkd->bhqk", (2, 3, 4, 2), (2, 3, 5, 2)),
+    ("...ij,...jk->...ik", (5, 2, 3), (5, 3, 4)), ("...ij,jk->...ik", (6, 5, 2, 3), (3, 4)),
+    ("...ij,...jk->...ik", (2, 3), (5, 3, 4)), ("...ij,...jk", (5, 2, 3), (3, 4)),
+    ("...i->...", (2, 3, 4)), ("...i,...i->...", (5, 1, 3), (4, 3)), ("i...->...i", (2, 3, 4)),
+    ("...ii->...i", (2, 3, 3)), ("...,...->...", (2, 3), (3,)), ("ij,ij->ij", (2, 1), (2, 3)),
+]  # fmt: skip
+
+
+def _dense(x, W, b=0.0):
+    return x @ W + b
+
+
+test_value, test_gradients, test_dtype, test_pytorch = suite(
+    [
+        *(
+            case(f"matmul-{a}-{b}", lambda m, a, b: m.matmul(a, b), real(*a), real(*b))
+            for a, b in PAIRS
+        ),
+        case("@", lambda m, a, b: a @ b.T, real(2, 3), real(4, 3)),
+        case("gram", lambda m, a: a @ a.T, real(2, 3)),
+        *(
+            case(
+                f"dense-{x}-{bias}", lambda m, *operands: m.dense(*operands),
+                real(*x), real(3, 4), *[real(4)] * bias,
+                numpy=_dense, torch=lambda t, *operands: _dense(*operands),
+            )
+            for x, bias in DENSE
+        ),
+        *(
+            case(
+                f"{subscripts}-{shapes}", lambda m, *xs, s=subscripts: m.einsum(s, *xs),
+                *(real(*shape) for shape in shapes),
+            )
+            for subscripts, *shapes in EINSUMS
+        ),
+    ]
+)  # fmt: skip
+
+
+@st.composite
+def products(draw):
+    """Operands of a matmul: batches that broadcast, any lengths from 0 to 3."""
+    batches = draw(broadcastable_shapes(2, max_dims=2))
+    n, m, k = (draw(st.integers(0, 3)) for _ in range(3))
+    return draw(arrays((*batches[0], n, m))), draw(arrays((*batches[1], m, k)))
+
+
+@given(products())
+@settings(max_examples=30)
+def test_any_batches(operands):
+    np.testing.assert_allclose(ops.matmul(*operands).data, np.matmul(*operands), atol=1e-12)
+    check_grads(ops.matmul, *operands, order=1)
+
+
+@given(st.data())
+@settings(max_examples=40)
+def test_any_einsum_of_two(data):
+    sizes = {"a": 1, "b": 2, "c": 3, "d": 2}
+    terms = [data.draw(st.text("abcd", max_size=3)) for _ in range(2)]
+    letters = sorted(set("".join(terms)))
+    output = "".join(data.draw(st.lists(st.sampled_from(letters), unique=True)) if letters else [])
+    operands = [data.draw(arrays(tuple(sizes[c] for c in term))) for term in terms]
+    subscripts = f"{','.join(terms)}->{output}"
+    found = ops.einsum(subscripts, *operands)
+    np.testing.assert_allclose(found.data, np.einsum(subscripts, *operands), atol=1e-12)
+    check_grads(lambda *xs: ops.einsum(subscripts, *xs), *operands)
+
+
+def test_dense_equals_its_parts():
+    rng = np.random.default_rng(0)
+    leaves = [Tensor(rng.normal(size=s), requires_grad=True) for s in ((5, 3), (3, 2), 2)]
+    x, W, b = leaves
+    joint = grad((ops.dense(x, W, b) ** 2).sum(), leaves)
+    for ours, parts in zip(joint, grad(((x @ W + b) ** 2).sum(), leaves)):
+        np.testing.assert_allclose(ours.data, parts.data, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (2, 5, 3)])
+def test_dense_twice_with_one_weight_that_is_fresh(shape):
+    rng = np.random.default_rng(0)
+    x, W = rng.normal(size=shape), Tensor(rng.normal(size=(3, 3)), requires_grad=True)
+    (expected,) = grad((ops.dense(ops.dense(x, W), W) ** 2).sum(), W)
+    W._node.buffer, W._node.fresh = np.full((3, 3), np.nan), True
+    (ops.dense(ops.dense(x, W), W) ** 2).sum().backward()
+    np.testing.assert_allclose(W.grad, expected.data, rtol=1e-12)
+
+
+def test_dense_leaves_its_bias_alone():
+    W, b = np.ones((3, 2)), np.ones(2)
+    ops.dense(np.ones((4, 3)), W, b)
+    np.testing.assert_array_equal(b, [1, 1])
+
+
+def test_einsum_takes_lists():
+    assert ops.einsum("i,i", [1.0, 2.0], [3.0, 4.0]).item() == 11
+
+
+@pytest.mark.parametrize(
+    ("f", "said"),
+    [
+        (lambda x: x @ x, r"matmul was given shapes \(2, 3\) and \(2, 3\)"),
+        (lambda x: ops.dense(x, np.ones((2, 2))), r"dense was given shapes \(2, 3\) and \(2, 2\)"),
+        (lambda x: ops.einsum("ij,jk", x), "'ij,jk' names 2 operands, but 1 were given"),
+        (lambda x: ops.einsum("ijk->i", x), "'ijk' in 'ijk->i' meets an operand of 2 axes"),
+        (lambda x: ops.einsum("ij,jk", x, x), r"was given shapes \(2, 3\) and \(2, 3\)"),
+    ],
+)
+def test_operands_that_do_not_fit(f, said):
+    with pytest.raises(InputError, match=said):
+        f(Tensor(np.ones((2, 3))))
