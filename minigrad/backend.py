@@ -22,6 +22,7 @@ __all__ = [
     "module_for",
     "to_device",
     "to_numpy",
+    "use_device",
 ]
 
 Array: TypeAlias = Any
@@ -76,18 +77,28 @@ def device_count() -> int:
         return 0
 
 
+def use_device(device: str, local_rank: int = 0) -> str:
+    """Make ``device`` the one that new arrays of this thread are made on; its full name.
+
+    ``"cuda"`` without a number is the GPU of this machine that falls to rank ``local_rank``: one
+    each, and shared where there are more ranks than GPUs.
+    """
+    if device == "cpu":
+        return device
+    cupy, available = module_for(device), device_count()
+    index = _gpu_index(device) if ":" in device else local_rank % max(1, available)
+    _check_available(device, index, available)
+    cupy.cuda.Device(index).use()
+    return f"cuda:{index}"
+
+
 def to_device(array: Array, device: str) -> Array:
     """``array`` on ``device``: itself where it is there already, a copy elsewhere."""
     if device == "cpu":
         return to_numpy(array)
     index = _gpu_index(device)
     cupy = module_for(device)
-    available = device_count()
-    if index >= available:
-        raise InputError(
-            f"device '{device}' was asked for, but this machine has {available} usable CUDA "
-            "device(s); choose --device cpu, or run 'minigrad doctor' to see what is missing"
-        )
+    _check_available(device, index, device_count())
     with cupy.cuda.Device(index):
         return cupy.asarray(array)
 
@@ -95,6 +106,14 @@ def to_device(array: Array, device: str) -> Array:
 def to_numpy(array: Array) -> Array:
     """``array`` as a NumPy array; waits for the GPU's stream where it lives on one."""
     return array.get() if device_of(array) != "cpu" else np.asarray(array)
+
+
+def _check_available(device: str, index: int, available: int) -> None:
+    if index >= available:
+        raise InputError(
+            f"device '{device}' was asked for, but this machine has {available} usable CUDA "
+            "device(s); choose --device cpu, or run 'minigrad doctor' to see what is missing"
+        )
 
 
 def _gpu_index(device: str) -> int:

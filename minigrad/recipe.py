@@ -8,6 +8,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import minigrad
 from minigrad import nn, ops, optim, plot
 from minigrad.autograd import Tensor
-from minigrad.backend import Array, to_device
+from minigrad.backend import Array, to_device, use_device
 from minigrad.data import NAMES, DataLoader, Dataset, from_csv, load
 from minigrad.distributed import Communicator
 from minigrad.errors import InputError, unknown
@@ -56,6 +57,7 @@ def train(settings: Settings, comm: Communicator, *, resume: bool = False) -> in
                 f"--resume: there is no {checkpoint} to go on from; leave --resume out to start "
                 "anew, or name the run's folder with --out"
             )
+        settings = replace(settings, device=use_device(settings.device, comm.local_rank))
         data = _data(settings)
         model = build_model(settings, data)
         loader = DataLoader(

@@ -60,9 +60,11 @@ def grad(
         found = wanted[tensor._node] if tensor._node is not None else None
         if type(tensor._node) is Leaf and tensor._node.hooks and found is not None:
             found = run_hooks(tensor._node.hooks, found)
+        xp = array_module(tensor._data)
         if found is None:
-            found = array_module(tensor._data).zeros_like(tensor._data)
-        results.append(found if isinstance(found, Tensor) else wrap(found, None))
+            found = xp.zeros_like(tensor._data)
+        # arrays are copied: rules pass on views, and one array to several inputs
+        results.append(found if isinstance(found, Tensor) else wrap(xp.array(found), None))
     return results
 
 

@@ -87,11 +87,13 @@ class Node:
     """One application of an op: where it came from, and what its gradient rules named.
 
     ``edges`` are the nodes of the inputs that want a gradient. ``kept`` becomes ``None`` when
-    backward has used and freed it. ``shape`` and ``dtype`` are the output's.
+    backward has used and freed it. ``shape`` and ``dtype`` are the output's. Where the output is
+    a view of a leaf's data, ``views`` is that leaf.
     """
 
     hooks: list[Hook] | None = None
     name = ""
+    views: Leaf | None = None
     versions: list[tuple[Leaf, int]] | None = None
 
     def __init__(
@@ -125,8 +127,11 @@ def is_recording() -> bool:
 class no_grad:  # noqa: N801 - the field's name for it
     """Ops inside record no graph: ``with no_grad(): …``, or ``@no_grad()`` on a function."""
 
+    def __init__(self) -> None:
+        self._outer: list[bool] = []
+
     def __enter__(self) -> None:
-        self._outer = _mode.recording
+        self._outer.append(_mode.recording)
         _mode.recording = False
 
     def __exit__(
@@ -135,7 +140,7 @@ class no_grad:  # noqa: N801 - the field's name for it
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _mode.recording = self._outer
+        _mode.recording = self._outer.pop()
 
     def __call__(self, f: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(f)
@@ -221,15 +226,9 @@ def propagate(
         for rule, pick, targets, writes in plan.rules:
             if needed is not None and not any(edges[i] in needed for _, i in targets):
                 continue
-            if writes and needed is None:
-                edge = edges[targets[0][1]]
-                if (
-                    type(edge) is Leaf
-                    and edge.fresh
-                    and edge.hooks is None
-                    and edge.dtype is node.dtype
-                ):
-                    pool = (*pool[:3], edge.buffer, *kept)
+            if writes:
+                out = _writable(edges[targets[0][1]], node) if needed is None else None
+                pool = (*pool[:3], out, *pool[4:])
             result = rule(*pick(pool))
             for position, i in targets:
                 edge = edges[i]
@@ -246,6 +245,13 @@ def propagate(
                     grads[edge] = gradient
         if not retain_graph:
             node.kept = None
+
+
+def _writable(edge: Node | Leaf, node: Node) -> Array | None:
+    """The gradient buffer of a leaf, if a rule of ``node`` may write its result there."""
+    if type(edge) is Leaf and edge.fresh and edge.hooks is None and edge.dtype is node.dtype:
+        return edge.buffer
+    return None
 
 
 def _fit(g: Any, edge: Node | Leaf, op: str) -> Any:

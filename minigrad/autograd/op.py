@@ -109,6 +109,8 @@ def _fixed(spec: Op) -> Callable[..., Tensor]:
         tensor._node = node = Node(plan, edges, plan.keep(pool), y.shape, dtype)
         if plan.kept_edges:
             node.versions = _versions(plan, edges)
+        if y.base is not None:
+            node.views = _viewed(edges[0])
         return tensor
 
     return apply
@@ -184,5 +186,10 @@ def within(xp: Any, f: Callable[..., Any], *args: Any) -> Any:
 
 def _versions(plan: Plan, edges: list[Node | Leaf]) -> list[tuple[Leaf, int]] | None:
     """The versions of the leaves whose data this node keeps."""
-    kept = [edges[i] for i in plan.kept_edges]
-    return [(leaf, leaf.version.count) for leaf in kept if isinstance(leaf, Leaf)] or None
+    kept = [_viewed(edges[i]) for i in plan.kept_edges]
+    return [(leaf, leaf.version.count) for leaf in kept if leaf is not None] or None
+
+
+def _viewed(edge: Node | Leaf) -> Leaf | None:
+    """The leaf whose data an edge's Tensor holds or is a view of."""
+    return edge if isinstance(edge, Leaf) else edge.views

@@ -51,6 +51,11 @@ class Tensor:
 
     @data.setter
     def data(self, value: Any) -> None:
+        if type(self._node) is Node:
+            raise InputError(
+                f"this Tensor is the result of '{self._node.plan.op}', and backward may still need "
+                "it: assign to the data of leaves, or of .detach()"
+            )
         _copy_into(self._data, value, "data")
         if type(self._node) is Leaf:
             self._node.version.count += 1
@@ -189,8 +194,8 @@ class Tensor:
     def register_hook(self, hook: Hook) -> Callable[[], None]:
         """Call ``hook(gradient)`` in each backward when this Tensor's gradient is complete.
 
-        What the hook returns, if not ``None``, takes the gradient's place. The result removes
-        the hook again.
+        What the hook returns, if not ``None``, takes the gradient's place; it must not write to
+        the gradient itself, which may be shared. The result removes the hook again.
         """
         node = self._node
         if node is None:

@@ -23,6 +23,8 @@ EPSILON = 1e-7  # Keras's: probabilities are held this far from 0 and 1 before t
 def _reduce(losses: Tensor, weights: Any, reduction: str) -> Tensor:
     if reduction not in ("mean", "sum", "none"):
         raise unknown("reduction", reduction, ["mean", "sum", "none"])
+    if reduction == "mean" and losses.size == 0:
+        raise InputError("the mean of no losses: a batch of 0 samples has a sum, but no mean")
     if weights is not None:
         weights = _per_loss(weights, losses)
         total = float(weights.sum())
@@ -116,6 +118,11 @@ def binary_cross_entropy(
     target = target.data if isinstance(target, Tensor) else target
     if getattr(target, "dtype", np.dtype(int)).kind != "f":  # lists and labels take p's dtype
         target = as_array(target, getattr(prediction, "dtype", np.float32))
+    if type(target) is np.ndarray and not ((target >= 0) & (target <= 1)).all():
+        raise InputError(
+            f"binary_cross_entropy: targets lie in [0, 1], but these go from {target.min():g} to "
+            f"{target.max():g}"
+        )
     if from_logits:
         return _reduce(_binary_from_logits(prediction, target), weights, reduction)
     p = clip(prediction, EPSILON, 1 - EPSILON)
