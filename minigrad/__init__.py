@@ -7,6 +7,9 @@ x = mg.Tensor([1.0, 2.0], requires_grad=True)
 x.grad                      # array([2., 4.], dtype=float32)
 """
 
+import importlib
+from types import ModuleType
+
 from minigrad import ops
 from minigrad.autograd import Tensor, grad, hvp, is_recording, no_grad, vjp
 from minigrad.errors import InputError, MissingExtra
@@ -25,3 +28,15 @@ __all__ = [
     "ops",
     "vjp",
 ]
+
+_PARTS = (
+    "arena", "backend", "checkpoint", "data", "distributed", "metrics", "nn", "optim", "plot",
+    "testing", "train",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> ModuleType:
+    """``minigrad.nn`` and the other parts are imported when first asked for."""
+    if name in _PARTS:
+        return importlib.import_module(f"minigrad.{name}")
+    raise AttributeError(f"module 'minigrad' has no attribute '{name}'")

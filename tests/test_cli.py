@@ -19,8 +19,10 @@ from mpirun import ROOT, mpirun
 
 from minigrad import __version__, checkpoint, cli, doctor, plot, recipe
 from minigrad.data import load
-from minigrad.errors import InputError
+from minigrad.distributed import Communicator
+from minigrad.errors import InputError, SharedError
 from minigrad.settings import ACTIVATIONS, Settings
+from minigrad.testing import run_ranks
 
 RECORD = {
     "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "grad_norm",
@@ -405,9 +407,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(here: Path) -> None:
     [
         (2, "digts", "unknown data set 'digts': did you mean 'digits'?"),
         (2, "digits --lr 0", "--lr 0.0: a learning rate must be above 0"),
-        (3, "digits --batch-size 2", "a batch of 2 is shared among 3 ranks"),
-        (4, "csv table.csv --target class --test-size 0.5", "4 ranks share 3 samples"),
-        (2, "iris --out table.csv", "the folder 'table.csv' for the results cannot be written"),
+        (3, "csv table.csv --target class --batch-size 2", "a batch of 2 is shared among 3 ranks"),
         (2, "digits --lr 1e30", "step 2 (epoch 1, batch 2): the loss is nan"),
     ],
 )
@@ -418,6 +418,30 @@ def test_ranks_tell_a_mistake_once(ranks: int, words: str, says: str, here: Path
     assert job.stderr.count("minigrad: ") == 1
     assert says in job.stderr
     assert "Traceback" not in job.stderr
+
+
+@pytest.mark.parametrize(
+    ("ranks", "options", "says"),
+    [
+        (5, {}, "5 ranks share 4 samples, but each needs at least one; start at most 4 ranks"),
+        (4, {"batch_size": 3}, "a batch of 3 is shared among 4 ranks, but each needs at least one r"
+         "ow; give a batch size of at least 4, or start fewer ranks"),
+        (2, {"out": "table.csv"}, "the folder 'table.csv' for the results cannot be written"),
+    ],
+)  # fmt: skip
+def test_every_rank_raises_a_mistake(
+    ranks: int, options: dict[str, Any], says: str, here: Path
+) -> None:
+    Path("table.csv").write_text("a,b,class\n" + ROWS)
+    settings = Settings("csv", "table.csv", "class", **options)
+
+    def job(comm: Communicator) -> str:
+        with pytest.raises(SharedError) as caught:
+            recipe.train(settings, comm)
+        return str(caught.value)
+
+    assert all(said.startswith(says) for said in run_ranks(ranks, job))
+    assert os.listdir() == ["table.csv"]
 
 
 # --- the command itself -------------------------------------------------------------------------

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from minigrad.launch import outside_mpi
 
 pytestmark = pytest.mark.mpi
 ENVIRON = outside_mpi(os.environ) | {"PYTHONPATH": ROOT}
-HARD = "--dropout 0.3 --batch-norm --micro-batches 3"
+LARGE = "--batch-size 100"  # fewer steps: ranks that share a core wait for each other in each
+HARD = f"float64 {LARGE} --dropout 0.3 --batch-norm --micro-batches 3"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, 
     """Histories of one process, by its options."""
     folder = tmp_path_factory.mktemp("alone")
     histories = {}
-    for options in ("float64", "float32", f"float64 {HARD}"):
+    for options in ("float64", f"float64 {LARGE}", f"float32 {LARGE}", HARD):
         words = f"train digits --epochs 2 --out {folder}/x --dtype {options}".split()
         assert cli.main(words) == 0
         histories[options] = history(folder / "x")
@@ -45,13 +47,11 @@ def history(folder: Path) -> list[dict[str, float]]:
 @pytest.mark.parametrize(
     ("options", "ranks"),
     [
-        ("float64", 1),
         ("float64", 2),
-        ("float64", 3),
-        ("float32", 2),
-        ("float32", 4),
-        (f"float64 {HARD}", 2),
-        (f"float64 {HARD}", 3),
+        (f"float64 {LARGE}", 1),
+        (f"float64 {LARGE}", 3),
+        (f"float32 {LARGE}", 4),
+        (HARD, 3),
     ],
 )
 def test_the_history_is_that_of_one_process(
@@ -88,43 +88,48 @@ def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
             job.kill()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_the_run_goes_on_with_the_same_bits(
-    number: signal.Signals, code: int, tmp_path: Path
-) -> None:
-    words = ["train", "digits", "--hidden", "32", "--epochs", "60", "--dropout", "0.2"]
+def test_a_terminated_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    words = ["train", "digits", "--hidden", "32", "--epochs", "40", "--dropout", "0.2"]
     with started(tmp_path / "cut", *words) as job:
-        job.send_signal(number)
+        job.send_signal(signal.SIGTERM)
         out, err = job.communicate(timeout=10)
-    assert (job.returncode, err) == (code, "")
-    assert f"{number.name}: stopped after step" in out
-    assert "go on with --resume" in out
-    _, meta = checkpoint.load(tmp_path / "cut" / "checkpoint.safetensors")
-    assert 3 <= meta["run"]["epoch"] < 60
+    assert (job.returncode, err) == (143, "")
+    assert re.search("SIGTERM: stopped after step .* is saved, go on with --resume", out)
+    path = Path("checkpoint.safetensors")
+    _, meta = checkpoint.load(tmp_path / "cut" / path)
+    assert 3 <= meta["run"]["epoch"] < 40
     assert cli.main([*words, "--out", str(tmp_path / "cut"), "--resume"]) == 0
     assert cli.main([*words, "--out", str(tmp_path / "whole")]) == 0
     assert history(tmp_path / "cut") == history(tmp_path / "whole")
-    tensors, _ = checkpoint.load(tmp_path / "cut" / "checkpoint.safetensors")
-    expected, _ = checkpoint.load(tmp_path / "whole" / "checkpoint.safetensors")
+    tensors, expected = (checkpoint.load(tmp_path / x / path)[0] for x in ("cut", "whole"))
     assert tensors.keys() == expected.keys()
     for name, array in tensors.items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_launcher_saves_and_ends_every_rank(
-    number: signal.Signals, tmp_path: Path
+@pytest.mark.parametrize(
+    ("ranks", "number", "codes"),
+    [
+        (1, signal.SIGINT, [130]),
+        (2, signal.SIGINT, range(1, 256)),  # what a launcher makes of it is its own affair
+        (2, signal.SIGTERM, range(1, 256)),
+    ],
+)
+def test_a_signal_saves_and_ends_every_rank(
+    ranks: int, number: signal.Signals, codes: Sequence[int], tmp_path: Path
 ) -> None:
-    mpirun(1, "-c", "")  # skips where there is no MPI
-    words = ["launch", "-n", "2", "train", "digits", "--hidden", "8", "--epochs", "9999"]
+    words = ["train", "iris", "--hidden", "8", "--epochs", "99999"]
+    if ranks > 1:
+        mpirun(1, "-c", "")  # skips where there is no MPI
+        words = ["launch", "-n", str(ranks), *words]
     with started(tmp_path, *words) as job:
         job.send_signal(number)
         out, err = job.communicate(timeout=10)
-    assert job.returncode != 0
+    assert job.returncode in codes
     assert f"{number.name}: stopped after step" in out
     assert "Traceback" not in err
     _, meta = checkpoint.load(tmp_path / "checkpoint.safetensors")
-    assert 3 <= meta["run"]["epoch"] < 9999
+    assert 3 <= meta["run"]["epoch"] < 99999
 
 
 SCRIPT = """
@@ -148,7 +153,6 @@ print("came to the end")
     ("fails", "says"),
     [
         ("raise RuntimeError('boom')", "RuntimeError: boom"),
-        ("run.model.layers.pop()", "rank 1: "),
         ("sys.exit(0)", "waits for it in call"),
     ],
 )
@@ -160,6 +164,5 @@ def test_an_exception_on_one_rank_ends_all(fails: str, says: str, tmp_path: Path
     assert time.monotonic() - start < 10
     assert job.returncode != 0
     assert "came to the end" not in job.stdout
-    assert says in job.stderr
     assert "rank 1: " in job.stderr
-    assert job.stderr.count("Traceback") == ("sys" not in fails)
+    assert job.stderr.count(says) == 1

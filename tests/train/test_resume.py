@@ -143,7 +143,7 @@ UNFIT = {
     "empty": (damage(lambda data: b""), SGD, {}, "is empty"),
     "a byte of a weight": (flip(-5), SGD, {}, "SHA-256 does not match"),
     "a byte of the names": (flip(900), SGD, {}, "SHA-256 does not match"),
-    "a byte of the digest": (flip(80), SGD, {}, "SHA-256 does not match"),
+    "a byte of the digest": (flip(80), SGD, {}, "is damaged"),
     "a pickle": (
         lambda path: path.write_bytes(pickle.dumps({"w": 1})), SGD, {}, "never loads one",
     ),
