@@ -51,7 +51,8 @@ def network(
     # a bias before batch norm has the gradient 0, and an optimizer that divides by the
     # gradient's size would make large steps of its rounding errors
     layers: list[nn.Module] = [nn.Dense(FEATURES, size, rng=rng, bias=not batch_norm, dtype=dtype)]
-    layers += [nn.BatchNorm1d(size, dtype=dtype)] * batch_norm
+    # two rows that nearly agree have a variance near 0, and 1/√ε would magnify their rounding
+    layers += [nn.BatchNorm1d(size, epsilon=0.1, dtype=dtype)] * batch_norm
     layers += [nn.Tanh()]
     layers += [nn.Dropout(dropout, rng=rng)] * (dropout > 0)
     return nn.Sequential(*layers, nn.Dense(size, CLASSES, rng=rng, dtype=dtype))

@@ -203,6 +203,7 @@ def evaluate(
     ``rows`` at a time, and the results are merged exactly."""
     start, stop = share(len(y), comm.rank, comm.size)
     total = np.zeros(1)
+    training = model.training
     model.eval()
     with no_grad():
         classes = model(x[:0]).shape[-1]
@@ -222,7 +223,7 @@ def evaluate(
             raise SharedError(
                 f"the loss on samples not learned from is {total[0] / len(y):g}; {where}"
             )
-    model.train()
+    model.train(training)
     return Evaluation(float(total[0]) / len(y), confusion.merge(comm), scores.merge(comm))
 
 

@@ -337,3 +337,15 @@ def test_evaluation_over_ranks_is_that_of_one_process(ranks: int, samples: int, 
     for result in run_ranks(ranks, job):
         assert result.loss == pytest.approx(alone.loss, rel=1e-12)
         np.testing.assert_array_equal(result.confusion.matrix, alone.confusion.matrix)
+
+
+def test_an_evaluation_that_is_not_finite_on_one_rank_is_told_on_all() -> None:
+    x, y = tiny.data(9)
+    x[-1, 0] = np.nan
+
+    def job(comm: Communicator) -> None:
+        evaluate(tiny.network(), tiny.LOSS, x, y, comm=comm, rows=2)
+
+    says = every_rank_raises(3, job, SharedError)
+    assert says.startswith("the loss on samples not learned from is nan; the first layer with such")
+    assert "layers.0, Dense(4, 5). Try" in says

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from minigrad import nn, optim
 from minigrad.data import DataLoader
-from minigrad.distributed import Communicator
+from minigrad.distributed import Communicator, SerialCommunicator
 from minigrad.errors import InputError
 from minigrad.testing import run_ranks
 from minigrad.train import (
@@ -31,6 +31,7 @@ from minigrad.train import (
     Progress,
     Run,
     TensorBoard,
+    evaluate,
     loop,
 )
 
@@ -141,6 +142,40 @@ class Recorder(Callback):
         self.events.append(f"end {run.stop}")
 
 
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_samples_are_numbered_through_all_epochs(ranks: int) -> None:
+    class Numbers(Callback):
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def on_step(self, run: Run) -> None:
+            self.seen.append(run.model.sample)
+
+    def job(comm: Communicator) -> list[int]:
+        numbers = Numbers()
+        tiny.train(comm, samples=20, batch_size=9, epochs=2, callbacks=[numbers])
+        return numbers.seen
+
+    of_rank_0 = [0, 9, 18, 20, 29, 38]
+    assert (
+        run_ranks(ranks, job)
+        == [
+            of_rank_0,
+            [3, 12, 19, 23, 32, 39],
+            [6, 15, 20, 26, 35, 40],
+        ][:ranks]
+    )
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_leaves_the_mode(training: bool) -> None:
+    model = tiny.network(dropout=0.5).train(training)
+    result = evaluate(model, tiny.LOSS, *tiny.data(9), comm=SerialCommunicator(), rows=4)
+    assert {module.training for module in model.modules()} == {training}
+    outputs = model.eval()(tiny.data(9)[0])
+    assert result.loss == pytest.approx(tiny.LOSS(outputs, tiny.data(9)[1]).item() / 9)
+
+
 class StopAt(Callback):
     """Stops the run at a step, or before the first one."""
 
@@ -156,7 +191,7 @@ class StopAt(Callback):
 
 def test_when_callbacks_are_called() -> None:
     recorder = Recorder()
-    tiny.train(samples=16, callbacks=[recorder])
+    tiny.train(samples=16, callbacks=[recorder], model=tiny.network().eval())
     assert recorder.events == [
         "start 0.0", "0.1", "0.2", "epoch 1 1", "1.1", "1.2", "epoch 2 2", "end ",
     ]  # fmt: skip

@@ -1,0 +1,52 @@
+"""Run benchmarks by name, print their tables and write benchmarks/results.
+
+One thread for each library: BLAS and OpenMP read these variables when they are loaded, so they are
+set before anything imports NumPy. Child processes inherit them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+MODULES = {
+    "step": "step",
+    "chain": "chain",
+    "ranks": "ranks",
+    "depth": "depth",
+    "import": "startup",
+    "optimizers": "optimizers",
+    "memory": "memory",
+}
+
+
+def main() -> int:
+    """The exit code: 0, or 2 for an unknown name. A missed goal is a finding, not a failure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MODULES)}")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results", help="folder for results"
+    )
+    given = parser.parse_args()
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+
+    from benchmarks import report
+    from minigrad.errors import unknown
+
+    for name in given.names:
+        if name not in MODULES:
+            print(unknown("benchmark", name, MODULES), file=sys.stderr)
+            return 2
+    for name in given.names or MODULES:
+        result = import_module(f"benchmarks.{MODULES[name]}").run()
+        print(report.table(result), end="\n\n", flush=True)
+        report.write(given.out, name, result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
