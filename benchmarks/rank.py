@@ -39,6 +39,9 @@ class TimedCommunicator(MPICommunicator):
 
     seconds = 0.0
 
+    def duplicate(self) -> TimedCommunicator:
+        return self  # nothing else communicates here, and all of it is to be timed
+
     def start_all_reduce(self, array: Array, op: str = "sum") -> Request:
         began = time.perf_counter()
         request = super().start_all_reduce(array, op)
@@ -68,7 +71,7 @@ def minigrad_rank(rows: int) -> Rank:
     timed = TimedCommunicator(comm.mpi_comm)
     model = network.minigrad_model()
     optimizer = optim.Adam(model, network.LR)
-    parallel = DataParallel(model, optimizer.arenas, timed)
+    parallel = DataParallel(model, optimizer, timed)
     supply = itertools.cycle(network.batches(rows, seed=1 + timed.rank))
 
     def step(talk: bool) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from minigrad.autograd import Leaf, Version
-from minigrad.backend import Array, array_module
+from minigrad.backend import Array, aligned_zeros, array_module
 from minigrad.errors import InputError
 from minigrad.nn import Parameter
 
@@ -58,14 +58,19 @@ class Arena:
             self.groups[group] = slice(first, end)
         xp = array_module(*(parameter.data for parameter in parameters.values()))
         dtype = next(iter(parameters.values())).dtype
-        self.data = xp.empty(end, dtype)
-        self._grad = xp.zeros(end, dtype)
+        self.data = aligned_zeros(xp, end, dtype)
+        self._grad = aligned_zeros(xp, end, dtype)
         self.version = Version()
+        self.zeroed = 0
+        self.moved = False
+        self._groups = {group: list(names) for group, names in groups.items()}
         self.leaves: dict[str, Leaf] = {}
         for span in self.spans:
             self._adopt(parameters[span.name], span)
 
     def _adopt(self, parameter: Parameter, span: Span) -> None:
+        if parameter.arena is not None:
+            parameter.arena.moved = True
         leaf = parameter._node
         assert isinstance(leaf, Leaf)
         view = self.data[span.start : span.stop].reshape(span.shape)
@@ -77,15 +82,24 @@ class Arena:
         parameter.name = span.name
         parameter.arena = self
         # a graph that kept the old array must not be run backward, now or after updates
-        self.version.count = max(self.version.count, leaf.version.count + 1)
+        leaf.version.count += 1
+        self.version.count = max(self.version.count, leaf.version.count)
         leaf.buffer, leaf.version, leaf.in_arena = gradient, self.version, True
         self.leaves[span.name] = leaf
+
+    def holds(
+        self, parameters: Mapping[str, Parameter], groups: Mapping[str, Sequence[str]]
+    ) -> bool:
+        """Whether this arena is the home of just these parameters, in these groups."""
+        nodes = {name: parameter._node for name, parameter in parameters.items()}
+        return not self.moved and self.leaves == nodes and self._groups == groups
 
     def __len__(self) -> int:
         return len(self.data)
 
     def touch(self) -> None:
         """To be called after ``data`` was changed: graphs that kept a parameter are now stale."""
+        self._refuse_if_moved()
         self.version.count += 1
 
     @property
@@ -96,10 +110,19 @@ class Arena:
         return self._grad
 
     def zero_grad(self) -> None:
-        """Set all gradients to zero, in place."""
+        """Set all gradients to zero, in place. ``zeroed`` counts how often."""
+        self._refuse_if_moved()
         self._grad.fill(0)
+        self.zeroed += 1
         for leaf in self.leaves.values():
             leaf.fresh = True
+
+    def _refuse_if_moved(self) -> None:
+        if self.moved:
+            raise InputError(
+                "this optimizer's parameters have moved: another optimizer was made for them, or "
+                "some were frozen or moved to another device; make a new optimizer, and use that"
+            )
 
 
 def arenas_of(
@@ -107,31 +130,18 @@ def arenas_of(
 ) -> list[Arena]:
     """The arenas of all ``parameters`` that are not frozen: one per dtype and device.
 
-    Parameters that live in arenas already keep them if the groups are the same.
+    Parameters stay in the arenas they live in if those hold the same names in the same groups.
+    Otherwise they move to new ones, and the optimizer that made the old ones can do no more steps.
     """
     trained = {name: p for name, p in parameters.items() if p.requires_grad}
     if not trained:
         raise InputError("there is no parameter to train: the model has none, or all are frozen")
-    homes = {id(p.arena): p.arena for p in trained.values() if p.arena is not None}
-    if homes:
-        found = list(homes.values())
-        held = {name: id(leaf) for arena in found for name, leaf in arena.leaves.items()}
-        wanted = {name: {n for n in names if n in trained} for name, names in groups.items()}
-        present: dict[str, set[str]] = {name: set() for name in wanted}
-        for arena in found:
-            for group, part in arena.groups.items():
-                inside = {s.name for s in arena.spans if part.start <= s.start < part.stop}
-                present.setdefault(group, set()).update(inside)
-        if held == {name: id(p._node) for name, p in trained.items()} and present == wanted:
-            return found
-        raise InputError(
-            "these parameters belong to another optimizer already, with other names or groups; "
-            "make one optimizer for them all, with groups=, or build the model anew"
-        )
     kinds: dict[tuple[object, str], dict[str, Parameter]] = {}
     for name, parameter in trained.items():
         kinds.setdefault((parameter.dtype, parameter.device), {})[name] = parameter
-    return [
-        Arena(some, {g: [n for n in names if n in some] for g, names in groups.items()})
-        for some in kinds.values()
-    ]
+    arenas = []
+    for some in kinds.values():
+        mine = {g: [n for n in names if n in some] for g, names in groups.items()}
+        old = next(iter(some.values())).arena
+        arenas.append(old if old is not None and old.holds(some, mine) else Arena(some, mine))
+    return arenas

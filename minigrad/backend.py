@@ -16,6 +16,7 @@ from minigrad.errors import InputError, require
 
 __all__ = [
     "Array",
+    "aligned_zeros",
     "array_module",
     "device_count",
     "device_of",
@@ -90,6 +91,15 @@ def use_device(device: str, local_rank: int = 0) -> str:
     _check_available(device, index, available)
     cupy.cuda.Device(index).use()
     return f"cuda:{index}"
+
+
+def aligned_zeros(xp: Any, size: int, dtype: Any) -> Array:
+    """``size`` zeros that begin at a multiple of 64 bytes, a cache line, as vector units like."""
+    spare = 64 // np.dtype(dtype).itemsize
+    whole = xp.zeros(size + spare, dtype)
+    address = whole.ctypes.data if xp is np else whole.data.ptr
+    start = -address % 64 // whole.itemsize
+    return whole[start : start + size]
 
 
 def to_device(array: Array, device: str) -> Array:

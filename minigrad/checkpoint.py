@@ -8,14 +8,11 @@ checked before anything else in the file is believed.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import os
 import re
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,8 +21,9 @@ import numpy as np
 
 from minigrad.backend import Array, to_numpy
 from minigrad.errors import InputError, require
+from minigrad.files import write_whole
 
-__all__ = ["FORMAT_VERSION", "check_names", "load", "save"]
+__all__ = ["FORMAT_VERSION", "load", "save"]
 
 FORMAT_VERSION = 1
 
@@ -46,8 +44,7 @@ def save(path: str | PathLike[str], tensors: Mapping[str, Array], meta: Mapping[
     Arrays of any shape, on any device, are written contiguous and little-endian; float16 to
     float64, integers and booleans. ``meta`` is what JSON can hold, integers of any size included;
     arrays in it, such as those in the state of some random generators, become lists, tuples too.
-    The file is written under a temporary name, synced and renamed: whatever fails, a full disk
-    or an interrupt, the old file stays as it was and nothing else remains.
+    Whatever fails, a full disk or an interrupt, the old file stays as it was.
 
     Raises :class:`InputError` for what cannot be written and for a NaN or infinity in ``meta``,
     :class:`MissingExtra` without safetensors.
@@ -61,7 +58,7 @@ def save(path: str | PathLike[str], tensors: Mapping[str, Array], meta: Mapping[
     match = _HEAD.match(data)
     assert match is not None, "safetensors no longer writes its metadata first"
     data[slice(*match.span(2))] = hashlib.sha256(data).hexdigest().encode()
-    _replace(Path(path), data)
+    write_whole(path, data)
 
 
 def load(path: str | PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -97,31 +94,6 @@ def load(path: str | PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     meta: dict[str, Any] = json.loads(header["__metadata__"]["minigrad"])["meta"]
     return tensors, meta
-
-
-def check_names(expected: Mapping[str, Array], given: Mapping[str, Array], what: str) -> None:
-    """Raise :class:`InputError` unless ``given`` has the names, shapes and dtypes of ``expected``.
-
-    ``what`` is how the sentence calls the given tensors. All that differs is listed: names that
-    are missing, names that are not expected, and tensors of another shape or dtype.
-    """
-    faults = []
-    if missing := [name for name in expected if name not in given]:
-        faults.append(f"missing {', '.join(missing)}")
-    if unexpected := [name for name in given if name not in expected]:
-        faults.append(f"unexpected {', '.join(unexpected)}")
-    for name, array in expected.items():
-        if name in given and _form(array) != _form(given[name]):
-            faults.append(f"{name} is {_form(given[name])} instead of {_form(array)}")
-    if faults:
-        raise InputError(
-            f"{what} does not fit: {'; '.join(faults)}; use one saved from the same model and "
-            "settings"
-        )
-
-
-def _form(array: Array) -> str:
-    return f"{array.dtype} {tuple(array.shape)}"
 
 
 def _storable(name: str, array: Array) -> Array:
@@ -163,43 +135,3 @@ def _what_it_is(data: bytes) -> str:
             "loads one, because loading a pickle can run any code"
         )
     return "is no checkpoint of minigrad, or its beginning is damaged"
-
-
-def _replace(path: Path, data: bytearray) -> None:
-    try:
-        with _temporary(path) as temporary:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"checkpoint {path} could not be written ({error.strerror}), and whatever was there "
-            "before is unchanged; make room, or give a folder that can be written to"
-        ) from error
-    _sync_folder(path.parent)
-
-
-@contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` that nobody else uses, and that is gone afterwards."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        yield temporary
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename last through a power cut, where the system can sync a folder.
-
-    Not all can, and by now the new file is whole and in place, so a refusal is no failure.
-    """
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

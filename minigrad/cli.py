@@ -11,9 +11,8 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from minigrad import __version__
+from minigrad import __version__, launch
 from minigrad.distributed.host import launched_rank
 from minigrad.errors import InputError, MissingExtra, SharedError, unknown
 
@@ -29,19 +28,22 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the result is the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    # what follows "launch" and its own --debug is the job's
+    end = words.index("launch") + 2 if "launch" in words[:2] else len(words)
+    debug = "--debug" in words[:end]
+    words = [word for word in words[:end] if word != "--debug"] + words[end:]
     try:
         command, rest = _command(words)
         if command == "launch":
-            from minigrad import launch
-
-            return launch.main([*rest, *(["--debug"] if debug else [])])
+            return launch.main(rest)
         if command == "doctor":
             from minigrad import doctor
 
             return doctor.main(rest)
         return _train(rest)
+    except KeyboardInterrupt:
+        print("minigrad: interrupted", file=sys.stderr)
+        return 130
     except (InputError, MissingExtra) as error:
         if debug:
             raise
@@ -50,16 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are raised, so that under mpirun they are told once."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} (see '{self.prog} --help')")
-
-
 def _command(words: Sequence[str]) -> tuple[str, list[str]]:
     listing = "\n".join(f"  {name:<8} {text}" for name, text in _COMMANDS.items())
-    parser = _Parser(
+    parser = launch.Parser(
         prog="minigrad",
         description="A deep-learning framework small enough to read.",
         usage="minigrad [--version] COMMAND …",
@@ -77,15 +72,16 @@ def _command(words: Sequence[str]) -> tuple[str, list[str]]:
 
 def _train(words: Sequence[str]) -> int:
     from minigrad.distributed import world
-    from minigrad.recipe import train
+    from minigrad.recipe import resumed, train
     from minigrad.settings import Settings
 
-    parser = _Parser(
+    parser = launch.Parser(
         prog="minigrad train",
+        argument_default=argparse.SUPPRESS,  # what is not given: a run's own, or the default
         description="Train a classifier; results go to runs/NAME. Alone, or under mpirun -n N.",
     )
     parser.add_argument("data", help="digits, breast_cancer, wine, iris, or csv")
-    parser.add_argument("path", nargs="?", default="", help="the file, where data is csv")
+    parser.add_argument("path", nargs="?", help="the file, where data is csv")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     for field in dataclasses.fields(Settings):
         if field.name in ("data", "path"):
@@ -100,19 +96,18 @@ def _train(words: Sequence[str]) -> int:
             parser.add_argument(
                 option,
                 type=_sizes if isinstance(default, tuple) else type(default),
-                default=default,
                 metavar=field.metadata.get("metavar", type(default).__name__.upper()),
                 help=f"{text} (default: {shown})" if shown not in ("", 0) else text,
             )
     given = vars(parser.parse_args(words))
-    resume = given.pop("resume")
-    settings = Settings(**given)
+    resume = given.pop("resume", False)
+    settings = resumed(given) if resume else Settings(**given)
     comm = world()
     try:
         return train(settings, comm, resume=resume)
     except SharedError:
         raise
-    except InputError as error:  # on this rank alone: the others wait for it
+    except (InputError, MissingExtra) as error:  # on this rank alone: the others wait for it
         if comm.size == 1:
             raise
         print(f"minigrad: rank {comm.rank}: {error}", file=sys.stderr)

@@ -5,7 +5,6 @@ A missing part is no error, since all but NumPy is optional; parts that contradi
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import re
@@ -25,9 +24,9 @@ from minigrad.backend import device_count, module_for
 from minigrad.distributed.host import core_count
 from minigrad.errors import InputError, MissingExtra
 from minigrad.launch import (
-    command,
+    Parser,
     family,
-    find_launcher,
+    job,
     launcher_at,
     library_version,
     outside_mpi,
@@ -77,7 +76,7 @@ class Check:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; 1 if something installed contradicts something else, otherwise 0."""
-    argparse.ArgumentParser(
+    Parser(
         prog="minigrad doctor",
         description="Say what is installed, whether it fits together, and what to do if not.",
     ).parse_args(argv)
@@ -162,39 +161,31 @@ def check_ranks(timeout: float = 60) -> list[Check]:
     """Start two ranks as ``minigrad launch`` does, and ask each how many there are."""
     name = "two ranks"
     try:
-        launcher = find_launcher()
+        arguments, environ = job(2, ["-c", _PROBE], outside_mpi(os.environ))
     except MissingExtra as error:
         return [Check(name, "missing", "no launcher", str(error))]
     except InputError as error:
         return [Check(name, "wrong", "no launcher that fits", str(error))]
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
-    arguments, environ = command(
-        2,
-        ["-c", _PROBE],
-        launcher=launcher,
-        cores=core_count(),
-        environ=outside_mpi(os.environ),
-        root=root,
-    )
-    by_hand = f"run by hand and read what it says: {launcher.path} -n 2 hostname"
+    path = arguments[0]
+    by_hand = f"run by hand and read what it says: {path} -n 2 hostname"
     try:
         answer = subprocess.run(
             arguments, env=environ, capture_output=True, text=True, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired:
-        return [Check(name, "wrong", f"{launcher.path} hung for {timeout:g} s", by_hand)]
+        return [Check(name, "wrong", f"{path} hung for {timeout:g} s", by_hand)]
     except OSError as error:
-        return [Check(name, "wrong", f"{launcher.path} cannot be run ({error})", by_hand)]
+        return [Check(name, "wrong", f"{path} cannot be run ({error})", by_hand)]
     sizes = re.findall(r"ranks (\d+)", answer.stdout)
     if sizes == ["2", "2"]:
-        return [Check(name, "ok", f"{launcher.path} starts ranks that see each other")]
+        return [Check(name, "ok", f"{path} starts ranks that see each other")]
     if "1" in sizes:
         advice = (
             "it belongs to another MPI; in minigrad's folder run: python -m pip install -e '.[mpi]'"
         )
-        return [Check(name, "wrong", f"{launcher.path} starts ranks that are alone", advice)]
+        return [Check(name, "wrong", f"{path} starts ranks that are alone", advice)]
     said = (answer.stderr.strip() or "nothing").splitlines()[0]
-    text = f"{launcher.path} failed with exit code {answer.returncode} and said: {said}"
+    text = f"{path} failed with exit code {answer.returncode} and said: {said}"
     return [Check(name, "wrong", text, by_hand)]
 
 

@@ -16,16 +16,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from minigrad.distributed.host import core_count, thread_caps
 from minigrad.errors import InputError, MissingExtra, require
 
 __all__ = [
     "Launcher",
+    "Parser",
     "candidates",
     "command",
     "family",
     "find_launcher",
+    "job",
     "launcher_at",
     "library_version",
     "main",
@@ -56,9 +59,16 @@ class Launcher:
     family: str
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are raised, so that under mpirun they are told once."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see '{self.prog} --help')")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; on POSIX this process becomes mpiexec, which takes its signals and exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="minigrad launch",
         description="Start N ranks with the mpiexec that belongs to mpi4py's MPI.",
     )
@@ -70,12 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="a minigrad command (train digits …) or a script (script.py …), with its arguments",
     )
     given = parser.parse_args(argv)
-    cores = core_count()
     words = given.words[1:] if given.words[:1] == ["--"] else given.words
     _check_job(given.n, words)
-    arguments, environ = command(
-        given.n, words, launcher=find_launcher(), cores=cores, environ=os.environ, root=_is_root()
-    )
+    arguments, environ = job(given.n, words, os.environ)
+    cores = core_count()
     if given.n > cores:
         print(
             f"minigrad launch: {given.n} ranks share {cores} core{'s' * (cores > 1)}: "
@@ -97,8 +105,22 @@ def _check_job(n: int, words: Sequence[str]) -> None:
             "nothing to run; say what, for example "
             f"'minigrad launch -n {n} train digits' or 'minigrad launch -n {n} script.py'"
         )
-    if words[0].endswith(".py") and not Path(words[0]).is_file():
+    if _is_script(words[0]) and not Path(words[0]).is_file():
         raise InputError(f"there is no script '{words[0]}' in {Path.cwd()}")
+
+
+def _is_script(word: str) -> bool:
+    return word.endswith(".py") or os.path.dirname(word) != ""
+
+
+def job(
+    n: int, words: Sequence[str], environ: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """:func:`command` for this machine, its cores and user, with the launcher that fits."""
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    return command(
+        n, words, launcher=find_launcher(), cores=core_count(), environ=environ, root=root
+    )
 
 
 def command(
@@ -109,41 +131,40 @@ def command(
     cores: int,
     environ: Mapping[str, str],
     root: bool = False,
-    python: str = sys.executable,
 ) -> tuple[list[str], dict[str, str]]:
     """The arguments and the environment of the job of ``n`` ranks that ``words`` ask for.
 
-    ``words`` are a script (an existing file, or a name ending in .py), options and arguments for
-    Python itself (``-c``, ``-m``, …), or else a minigrad command. Threads of BLAS and OpenMP are
-    capped at each rank's share of ``cores``, unless ``environ`` says otherwise.
+    ``words`` are a script (a name ending in .py or with a folder, ``./train``), options and
+    arguments for Python itself (``-c``, ``-m``, …), or else a minigrad command. Threads of BLAS and
+    OpenMP are capped at each rank's share of ``cores``, unless ``environ`` says otherwise.
     """
     flags = []
     if launcher.family == "Open MPI":
         # it counts physical cores as slots, and ties each of two ranks to a single core
         flags = ["--oversubscribe", "--bind-to", "none"] + ["--allow-run-as-root"] * root
-    for_python = words[0].startswith("-") or words[0].endswith(".py") or Path(words[0]).is_file()
-    program = [python, *([] if for_python else ["-m", "minigrad"]), *words]
+    for_python = words[0].startswith("-") or _is_script(words[0])
+    program = [sys.executable, *([] if for_python else ["-m", "minigrad"]), *words]
     settings = dict(environ) | thread_caps(n, cores, environ)
     return [launcher.path, *flags, "-n", str(n), *program], settings
 
 
-def find_launcher(python: str = sys.executable) -> Launcher:
-    """The ``mpiexec`` of the MPI that ``python``'s mpi4py is linked with.
+def find_launcher() -> Launcher:
+    """The ``mpiexec`` of the MPI that mpi4py is linked with.
 
-    Looks beside ``python`` first, where a wheel puts it, then along PATH. Raises
+    Looks beside this Python first, where a wheel puts it, then along PATH. Raises
     :class:`MissingExtra` where mpi4py or any launcher is missing, :class:`InputError` where all
     launchers belong to other MPIs.
     """
-    library = library_version(python)
+    library = library_version()
     wanted = family(library)
-    found = [launcher_at(path) for path in candidates(python)]
+    found = [launcher_at(path) for path in candidates()]
     for launcher in found:
         if launcher.family == wanted:
             return launcher
     name = short_name(library)
     if not found:
         raise MissingExtra(
-            f"there is no mpiexec beside {python} or on PATH, and mpi4py uses {name}; "
+            f"there is no mpiexec beside {sys.executable} or on PATH, and mpi4py uses {name}; "
             "in minigrad's folder run: python -m pip install -e '.[mpi]'"
         )
     others = ", ".join(f"{one.path} ({one.family or 'of an unknown MPI'})" for one in found)
@@ -154,9 +175,9 @@ def find_launcher(python: str = sys.executable) -> Launcher:
     )
 
 
-def candidates(python: str = sys.executable) -> list[str]:
-    """Every ``mpiexec`` and ``mpirun`` beside ``python`` and first on PATH, without repetition."""
-    places = (str(Path(python).parent), None)
+def candidates() -> list[str]:
+    """Each ``mpiexec`` and ``mpirun`` beside this Python and first on PATH, without repetition."""
+    places = (str(Path(sys.executable).parent), None)
     paths = [shutil.which(name, path=at) for at in places for name in ("mpiexec", "mpirun")]
     return list(dict.fromkeys(path for path in paths if path))
 
@@ -170,11 +191,10 @@ def launcher_at(path: str) -> Launcher:
     return Launcher(path, family(answer.stdout + answer.stderr))
 
 
-def library_version(python: str = sys.executable) -> str:
-    """What the MPI library of ``python``'s mpi4py calls itself; MPI is not initialised for it."""
-    if python == sys.executable:
-        require("mpi4py", "mpi")
-    answer = _run([python, "-c", _ASK_LIBRARY], timeout=60)
+def library_version() -> str:
+    """What the MPI library of mpi4py calls itself; MPI is not initialised for it."""
+    require("mpi4py", "mpi")
+    answer = _run([sys.executable, "-c", _ASK_LIBRARY], timeout=60)
     if answer.returncode:
         raise MissingExtra(
             f"mpi4py cannot load an MPI library ({(answer.stderr.strip() or '?').splitlines()[-1]})"
@@ -213,7 +233,3 @@ def _run(arguments: Sequence[str], timeout: float) -> subprocess.CompletedProces
         env=outside_mpi(os.environ),
         check=False,
     )
-
-
-def _is_root() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0

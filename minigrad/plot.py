@@ -6,9 +6,7 @@ Colours are those of Okabe and Ito, which people with any colour vision can tell
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 
 from minigrad.backend import Array, to_numpy
 from minigrad.errors import InputError, require, unknown
+from minigrad.files import write_whole
 
 __all__ = ["confusion", "curves", "roc"]
 
@@ -131,8 +130,12 @@ def confusion(
     _save(figure, path, bbox_inches="tight")
 
 
-def roc(fpr: Array, tpr: Array, auc: float, path: str | os.PathLike[str]) -> None:
+def roc(
+    fpr: Array, tpr: Array, auc: float, path: str | os.PathLike[str], positive: str = "1"
+) -> None:
     """Draw an ROC curve, ``fpr`` and ``tpr`` of shape (n,) from metrics.roc_curve, and chance.
+
+    ``positive`` is the name of the class that the scores are for.
 
     Raises :class:`InputError` if the shapes differ, or the file cannot be written.
     """
@@ -151,6 +154,7 @@ def roc(fpr: Array, tpr: Array, auc: float, path: str | os.PathLike[str]) -> Non
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
         aspect="equal",
+        title=f"positive: class {_labels([positive])[0]}",
     )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
@@ -182,21 +186,9 @@ def _figure(width: float, height: float, layout: str | None = "constrained") -> 
 
 
 def _save(figure: Any, path: str | os.PathLike[str], **options: Any) -> None:
-    """Write beside the target and rename, so that no half-written picture is ever seen."""
-    path = Path(path)
-    if path.suffix not in (".pdf", ".png", ".svg"):
-        raise unknown("picture format", path.suffix, (".pdf", ".png", ".svg"))
+    suffix = Path(path).suffix
+    if suffix not in (".pdf", ".png", ".svg"):
+        raise unknown("picture format", suffix, (".pdf", ".png", ".svg"))
     picture = BytesIO()
-    figure.savefig(picture, format=path.suffix[1:], **options)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    try:
-        part.write_bytes(picture.getvalue())
-        part.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"the picture {path} could not be written ({error.strerror}); "
-            "name a file in a folder that exists, may be written and has space left"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    figure.savefig(picture, format=suffix[1:], **options)
+    write_whole(path, picture.getvalue())

@@ -2,61 +2,58 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
-import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minigrad
-from minigrad import nn, ops, optim, plot
+from minigrad import checkpoint, nn, ops, optim, plot
 from minigrad.autograd import Tensor
 from minigrad.backend import Array, to_device, use_device
 from minigrad.data import NAMES, DataLoader, Dataset, from_csv, load
 from minigrad.distributed import Communicator
+from minigrad.distributed.data_parallel import DataParallel
 from minigrad.errors import InputError, unknown
-from minigrad.metrics import Average
-from minigrad.settings import ACTIVATIONS, Settings
+from minigrad.files import write_whole
+from minigrad.metrics import Average, ConfusionMatrix, Scores
+from minigrad.settings import ACTIVATIONS, Settings, results_folder
 from minigrad.train import (
     Callback,
     Checkpoints,
     EarlyStopping,
-    Evaluation,
     Interrupts,
     JsonLog,
     Loss,
     Progress,
     TensorBoard,
-    evaluate,
+    classify,
     fit,
     restore,
     together,
 )
 
-__all__ = ["build_model", "build_optimizer", "train"]
+__all__ = ["build_model", "build_optimizer", "resumed", "train"]
 
 _INTERRUPTED = {"SIGTERM": 143, "SIGINT": 130}
+CHECKPOINT = "checkpoint.safetensors"
 _RESULTS = (
-    "checkpoint.safetensors", "config.json", "confusion.png", "curves.png", "history.jsonl",
+    CHECKPOINT, "config.json", "confusion.png", "curves.png", "history.jsonl",
     "metrics.json", "roc.png", "tensorboard",
 )  # fmt: skip
 
 
 def train(settings: Settings, comm: Communicator, *, resume: bool = False) -> int:
     """Train as ``settings`` say; the result is the exit code. Files are written by rank 0."""
-    checkpoint = settings.folder / "checkpoint.safetensors"
+    path = settings.folder / CHECKPOINT
     with together(comm):
-        if resume and not checkpoint.exists():
-            raise InputError(
-                f"--resume: there is no {checkpoint} to go on from; leave --resume out to start "
-                "anew, or name the run's folder with --out"
-            )
         settings = replace(settings, device=use_device(settings.device, comm.local_rank))
         data = _data(settings)
         model = build_model(settings, data)
@@ -69,20 +66,21 @@ def train(settings: Settings, comm: Communicator, *, resume: bool = False) -> in
             size=comm.size,
         )
         optimizer = build_optimizer(settings, model, settings.epochs * len(loader))
-        position = restore(checkpoint, model, optimizer, settings.deciding()) if resume else None
+    parallel = DataParallel(model, optimizer, comm)
+    with together(comm):
+        position = restore(path, parallel, settings.deciding()) if resume else None
     validation = (to_device(data.x_test, settings.device), to_device(data.y_test, settings.device))
     with together(comm):
         if comm.rank == 0:
             _prepare(settings, comm, keep=resume)
             _announce(settings, data, model, comm, position)
-    loss = _loss(settings, data)
     # fit finds and explains what is not finite; NumPy need not warn of it
     with Interrupts() as interrupts, np.errstate(over="ignore", invalid="ignore"):
         callbacks: list[Callback] = [
             interrupts,
             Progress(len(loader)),
             JsonLog(settings.folder / "history.jsonl"),
-            Checkpoints(checkpoint, settings.deciding()),
+            Checkpoints(path, settings.plain()),
         ]
         if settings.patience:
             callbacks.append(EarlyStopping(settings.patience))
@@ -90,7 +88,7 @@ def train(settings: Settings, comm: Communicator, *, resume: bool = False) -> in
             callbacks.append(TensorBoard(settings.folder / "tensorboard"))
         began = time.perf_counter()
         run = fit(
-            model, optimizer, loss, loader, epochs=settings.epochs, comm=comm,
+            parallel, _loss(settings, data), loader, epochs=settings.epochs,
             validation=validation, clip_norm=settings.clip_norm or None,
             micro_batches=settings.micro_batches, check_every=settings.check_every,
             callbacks=callbacks, resume=position,
@@ -99,17 +97,36 @@ def train(settings: Settings, comm: Communicator, *, resume: bool = False) -> in
     if run.stop in _INTERRUPTED:
         if comm.rank == 0:
             print(
-                f"{run.stop}: stopped after step {optimizer.steps}; {checkpoint} is saved, "
+                f"{run.stop}: stopped after step {optimizer.steps}; {path} is saved, "
                 "go on with --resume"
             )
         return _INTERRUPTED[run.stop]
-    result = evaluate(model, loss, *validation, comm=comm)
+    measures = classify(model, *validation, comm=comm)
     with together(comm):
         if comm.rank == 0:
             if run.stop:
                 print(f"stopped early: {run.stop}")
-            _report(settings.folder, data, result, run.history, seconds)
+            _report(settings.folder, data, measures, run.history, seconds)
     return 0
+
+
+def resumed(given: Mapping[str, Any]) -> Settings:
+    """The settings of the run to go on with; what is ``given`` besides takes their place.
+
+    Raises :class:`InputError` where the run's folder holds no checkpoint that can be read.
+    """
+    folder = results_folder(given["data"], given.get("path", ""), given.get("out", ""))
+    if not (folder / CHECKPOINT).exists():
+        raise InputError(
+            f"--resume: there is no {folder / CHECKPOINT} to go on from; leave --resume out to "
+            "start anew, or name the run's folder with --out"
+        )
+    saved = checkpoint.load(folder / CHECKPOINT)[1].get("config", {})
+    known = {field.name for field in fields(Settings)} - {"out", "device"}
+    settings = {key: value for key, value in saved.items() if key in known}
+    if "hidden" in settings:
+        settings["hidden"] = tuple(settings["hidden"])
+    return Settings(**{**settings, **given})
 
 
 def build_model(settings: Settings, data: Dataset) -> nn.Sequential:
@@ -118,7 +135,10 @@ def build_model(settings: Settings, data: Dataset) -> nn.Sequential:
     layers: list[nn.Module] = []
     inputs = data.features
     for size in settings.hidden:
-        layers.append(nn.Dense(inputs, size, rng=rng, init=settings.init, dtype=settings.dtype))
+        bias = not settings.batch_norm  # which subtracts the mean, and with it any bias
+        layers.append(
+            nn.Dense(inputs, size, rng=rng, bias=bias, init=settings.init, dtype=settings.dtype)
+        )
         if settings.batch_norm:
             layers.append(nn.BatchNorm1d(size, dtype=settings.dtype))
         activation = ACTIVATIONS[settings.activation]
@@ -166,23 +186,25 @@ def _data(settings: Settings) -> Dataset:
 
 
 def _loss(settings: Settings, data: Dataset) -> Loss:
-    """Cross-entropy summed over samples; ``balanced`` weights every class alike in sum."""
+    """Cross-entropy of each sample; ``balanced`` weights every class alike in sum."""
     counts = np.bincount(data.y_train, minlength=data.classes)
     weights = (len(data.y_train) / (data.classes * np.maximum(counts, 1))).astype(settings.dtype)
     weights = to_device(weights, settings.device)
 
     def loss(outputs: Tensor, labels: Array) -> Tensor:
         chosen = weights[labels] if settings.balanced else None
-        return ops.cross_entropy(outputs, labels, weights=chosen, reduction="sum")
+        return ops.cross_entropy(outputs, labels, weights=chosen, reduction="none")
 
     return loss
 
 
 def _prepare(settings: Settings, comm: Communicator, keep: bool) -> None:
-    """Make the folder and write config.json; an earlier run there is moved aside."""
+    """Make the folder and write config.json. An earlier run there is moved aside; one that
+    failed before it left a checkpoint or a result is written over."""
     folder = settings.folder
     try:
-        if not keep and (folder / "config.json").exists():
+        worth = ("checkpoint.safetensors", "metrics.json")
+        if not keep and any((folder / name).exists() for name in worth):
             _move_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = {
@@ -192,7 +214,7 @@ def _prepare(settings: Settings, comm: Communicator, keep: bool) -> None:
             "numpy": np.__version__,
             "python": platform.python_version(),
         }
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        _write_json(folder / "config.json", config)
     except OSError as error:
         raise InputError(
             f"the folder '{folder}' for the results cannot be written ({error.strerror}); "
@@ -201,14 +223,18 @@ def _prepare(settings: Settings, comm: Communicator, keep: bool) -> None:
 
 
 def _move_aside(folder: Path) -> None:
-    """Move an earlier run's results to ``FOLDER.previous``. What else is there stays: the folder
-    may be a person's own."""
-    previous = Path(f"{folder.resolve()}.previous")
-    previous.mkdir(exist_ok=True)
+    """Move an earlier run's results to the first of ``FOLDER.1``, ``FOLDER.2``, … that is free.
+    What else is there stays: the folder may be a person's own."""
+    numbered = (Path(f"{folder.resolve()}.{number}") for number in itertools.count(1))
+    earlier = next(path for path in numbered if not path.exists())
+    earlier.mkdir()
     for name in _RESULTS:
-        shutil.rmtree(previous / name, ignore_errors=True)
         if (folder / name).exists():
-            (folder / name).replace(previous / name)
+            (folder / name).replace(earlier / name)
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    write_whole(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
 def _announce(
@@ -228,12 +254,12 @@ def _announce(
 def _report(
     folder: Path,
     data: Dataset,
-    result: Evaluation,
+    measures: tuple[ConfusionMatrix, Scores],
     history: Sequence[dict[str, Any]],
     seconds: float,
 ) -> None:
     """Print the final table, write metrics.json, draw the pictures."""
-    confusion, scores = result.confusion, result.scores
+    confusion, scores = measures
     average: Average = "binary" if data.classes == 2 else "macro"
     table: dict[str, Any] = {
         "accuracy": confusion.accuracy(),
@@ -241,14 +267,20 @@ def _report(
         "recall": confusion.recall(average),
         "F1": confusion.f1(average),
     }
-    print(f"\ntrained in {seconds:.1f} s; on {len(data.y_test)} test samples ({average} averages):")
+    how = (
+        f"class '{data.class_names[1]}' is the positive one"
+        if average == "binary"
+        else "macro means"
+    )
+    print(f"\ntrained in {seconds:.1f} s; on {len(data.y_test)} test samples ({how}):")
     pictures = ["curves.png", "confusion.png"]
     plot.curves(history, folder / "curves.png")
     plot.confusion(confusion.matrix, folder / "confusion.png", data.class_names)
     try:
         if data.classes == 2:
             table["AUC"] = scores.auc()
-            plot.roc(*scores.roc_curve()[:2], table["AUC"], folder / "roc.png")
+            fpr, tpr, _ = scores.roc_curve()
+            plot.roc(fpr, tpr, table["AUC"], folder / "roc.png", positive=data.class_names[1])
             pictures.append("roc.png")
         else:
             table["AUC, one-vs-rest"] = scores.one_vs_rest_auc()
@@ -256,6 +288,6 @@ def _report(
         print(f"  no AUC: {error}")
     for name, value in table.items():
         print(f"  {name:<17} {value:.4f}")
-    (folder / "metrics.json").write_text(json.dumps(table, indent=2) + "\n")
-    files = ["history.jsonl", "config.json", "metrics.json", "checkpoint.safetensors", *pictures]
+    _write_json(folder / "metrics.json", table)
+    files = ["history.jsonl", "config.json", "metrics.json", CHECKPOINT, *pictures]
     print(f"results in {folder}{os.sep}: {', '.join(files)}")

@@ -10,7 +10,7 @@ from typing import Any
 from minigrad import nn
 from minigrad.errors import InputError, unknown
 
-__all__ = ["ACTIVATIONS", "Settings"]
+__all__ = ["ACTIVATIONS", "Settings", "results_folder"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -59,7 +59,12 @@ class Settings:
     seed: int = _option(0, "of weights, split, order and dropout", "N")
     dtype: str = _option("float32", "float32 or float64", "NAME")
     device: str = _option("cpu", "cpu, cuda or cuda:N", "NAME")
-    out: str = _option("", "folder for the results (default: runs/ and the data's name)", "FOLDER")
+    out: str = _option(
+        "",
+        "folder for the results (default: runs/ and the data's name); an earlier run's are "
+        "moved to FOLDER.1, FOLDER.2, …",
+        "FOLDER",
+    )
     check_every: int = _option(100, "compare the ranks' weights each so many steps; 0 is off", "N")
 
     def __post_init__(self) -> None:
@@ -88,9 +93,8 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """Where results go: ``out``, or runs/ and the name of the data."""
-        name = Path(self.path).stem if self.data == "csv" else self.data
-        return Path(self.out) if self.out else Path("runs") / name
+        """Where results go."""
+        return results_folder(self.data, self.path, self.out)
 
     def plain(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
@@ -103,3 +107,8 @@ class Settings:
             {"epochs"} if self.schedule == "constant" else set()
         )
         return {key: value for key, value in self.plain().items() if key not in free}
+
+
+def results_folder(data: str, path: str = "", out: str = "") -> Path:
+    """Where a run's results go: ``out``, or runs/ and the name of the data."""
+    return Path(out) if out else Path("runs") / (Path(path).stem if data == "csv" else data)

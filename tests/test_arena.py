@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -127,9 +128,8 @@ def test_frozen_parameters_stay_out() -> None:
     model(np.ones((5, 3))).sum().backward()
     optimizer.step()
     np.testing.assert_array_equal(model[0].weight.data, frozen)
-    for layer, says in ((model[2], "freeze it before the optimizer"), (mlp().freeze(), "")):
-        with pytest.raises(InputError, match=says or "no parameter to train"):
-            layer.freeze() if says else optim.SGD(layer, 0.1)
+    with pytest.raises(InputError, match="no parameter to train"):
+        optim.SGD(mlp().freeze(), 0.1)
 
 
 def test_an_arena_for_each_dtype() -> None:
@@ -143,7 +143,7 @@ def test_an_arena_for_each_dtype() -> None:
     assert all(arena.grad.dtype == arena.data.dtype for arena in arenas)
 
 
-def test_a_second_optimizer_takes_the_arena_over_or_is_refused() -> None:
+def test_a_second_optimizer_shares_the_arena_or_takes_the_parameters() -> None:
     model = mlp()
     one = optim.SGD(model, 0.1)
     assert optim.Adam(model, 0.1).arenas[0] is one.arenas[0]
@@ -153,10 +153,45 @@ def test_a_second_optimizer_takes_the_arena_over_or_is_refused() -> None:
         {"parameters": {"x": model[0].weight}},
         {"parameters": nn.Sequential(model, mlp())},
     ]
-    for options in other:
-        with pytest.raises(InputError, match="belong to another optimizer already"):
-            optim.SGD(options.pop("parameters"), 0.1, **options)
     assert arenas_of(model.named_parameters(), _by_axes(model)) == one.arenas
+    for options in other:
+        before, values = optim.SGD(model, 0.1), model[2].weight.data.copy()
+        after = optim.SGD(options.pop("parameters"), 0.1, **options)
+        assert before.arenas[0].moved
+        assert not after.arenas[0].moved
+        np.testing.assert_array_equal(model[2].weight.data, values)
+        for action in (before.zero_grad, before.step):
+            with pytest.raises(InputError, match="parameters have moved"):
+                action()
+        model(np.ones((5, 3))).sum().backward()
+        after.step()
+
+
+def test_freezing_and_moving_leave_the_arena() -> None:
+    model = mlp()
+    old = optim.SGD(model, 0.1)
+    model[0].freeze()
+    with pytest.raises(InputError, match="make a new optimizer"):
+        old.zero_grad()
+    new, frozen = optim.SGD(model, 0.1), model[0].weight.data.copy()
+    model(np.ones((5, 3))).sum().backward()
+    before = model[2].weight.data.copy()
+    new.step()
+    np.testing.assert_array_equal(model[0].weight.data, frozen)
+    assert (model[2].weight.data != before).any()
+
+
+def test_a_deep_copy_is_a_model_of_its_own() -> None:
+    model = mlp()
+    optim.SGD(model, 0.1)
+    twin = copy.deepcopy(model)
+    optimizer = optim.SGD(twin, 0.1)
+    twin(np.ones((5, 3))).sum().backward()
+    before = model[0].weight.data.copy()
+    optimizer.step()
+    np.testing.assert_array_equal(model[0].weight.data, before)
+    assert (twin[0].weight.data != before).any()
+    assert twin.state_dict().keys() == model.state_dict().keys()
 
 
 def _by_axes(model: Module) -> dict[str, list[str]]:

@@ -23,6 +23,7 @@ from minigrad.distributed import Communicator
 from minigrad.errors import InputError, SharedError
 from minigrad.settings import ACTIVATIONS, Settings
 from minigrad.testing import run_ranks
+from minigrad.train import Callback
 
 RECORD = {
     "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "grad_norm",
@@ -36,6 +37,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to be in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pictures, and no waiting for the disk: for tests of something else."""
+    for picture in ("curves", "confusion"):
+        monkeypatch.setattr(plot, picture, lambda *data: None)
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def train(*words: str) -> int:
@@ -127,9 +136,8 @@ def test_digits_leaves_its_files(digits: tuple[Path, str]) -> None:
     assert (config["ranks"], config["minigrad"]) == (1, __version__)
 
 
-def test_most_seeds_learn_digits(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for picture in ("curves", "confusion"):
-        monkeypatch.setattr(plot, picture, lambda *data: None)
+def test_most_seeds_learn_digits(here: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "Checkpoints", lambda *options: Callback())
     reached = []
     for seed in range(1, 6):
         assert train("digits", "--seed", str(seed)) == 0
@@ -178,6 +186,7 @@ def test_every_setting_is_heard(here: Path) -> None:
     tensors, _ = checkpoint.load("a/b/checkpoint.safetensors")
     assert {a.dtype.name for a in tensors.values() if a.dtype.kind == "f"} == {"float64"}
     assert tensors["model/layers.0.weight"].shape == (13, 16)
+    assert "model/layers.0.bias" not in tensors  # batch norm would take it away again
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -188,7 +197,9 @@ def test_every_activation_keeps_the_dtype(activation: str) -> None:
     assert [arena.data.dtype for arena in optimizer.arenas] == [np.float64]
 
 
-def test_going_on_gives_the_same_history(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_going_on_gives_the_same_history(
+    here: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ["iris", "--schedule", "constant", "--dropout", "0.2"]
     assert train(*options, "--epochs", "4", "--out", "whole") == 0
     assert train(*options, "--epochs", "2", "--out", "cut") == 0
@@ -199,22 +210,49 @@ def test_going_on_gives_the_same_history(here: Path, capsys: pytest.CaptureFixtu
     assert files(Path("cut"))["metrics.json"] == files(Path("whole"))["metrics.json"]
 
 
-def test_early_stopping_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_said_again_comes_from_the_run(here: Path, quick: None) -> None:
+    words = "--epochs 2 --schedule constant --lr 0.01 --hidden 7 --out run"
+    assert train("iris", *words.split()) == 0
+    assert train("iris", "--resume", "--epochs", "4", "--out", "run") == 0
+    assert [record["lr"] for record in history("run")] == [0.01] * 4
+    assert train("iris", "--resume", "--lr", "0.02", "--out", "run") == 2
+
+
+def test_early_stopping_says_so(
+    here: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train("iris", "--lr", "1e-30", "--patience", "3", "--epochs", "50") == 0
     said = "stopped early: val_loss has not improved for 3 epochs"
     assert said in capsys.readouterr().out
     assert len(history("runs/iris")) == 4
 
 
-def test_an_earlier_run_is_moved_aside_and_nothing_else(here: Path) -> None:
-    Path("mine.txt").write_text("keep")
+def seed_of(folder: Path) -> int:
+    return json.loads((folder / "config.json").read_text())["seed"]
+
+
+def test_an_earlier_run_is_moved_aside_and_nothing_else(tmp_path: Path, quick: None) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("keep")
     for seed in ("1", "2", "3"):
-        assert train("iris", "--epochs", "1", "--seed", seed, "--out", ".") == 0
-    previous = Path(f"{here}.previous")
-    assert json.loads(Path("config.json").read_text())["seed"] == 3
-    assert json.loads((previous / "config.json").read_text())["seed"] == 2
-    assert Path("mine.txt").read_text() == "keep"
-    assert not (previous / "mine.txt").exists()
+        assert train("iris", "--epochs", "1", "--seed", seed, "--out", str(folder)) == 0
+    places = [folder, tmp_path / "mine.1", tmp_path / "mine.2"]
+    assert sorted(tmp_path.iterdir()) == places
+    assert [seed_of(place) for place in places] == [3, 1, 2]
+    assert [place for place in places if (place / "mine.txt").exists()] == [folder]
+    assert {*os.listdir(places[1])} == {*os.listdir(folder)} - {"mine.txt"}
+
+
+def test_runs_that_fail_push_no_good_one_out(here: Path, quick: None) -> None:
+    words = ["iris", "--epochs", "1", "--dtype", "float64"]
+    assert train(*words) == 0
+    good = files(Path("runs/iris"))
+    for seed in "123":
+        assert train(*words, "--lr", "1e300", "--seed", seed) == 2
+    assert train(*words) == 0
+    assert sorted(os.listdir("runs")) == ["iris", "iris.1"]
+    assert files(Path("runs/iris.1")) == good
 
 
 # --- what bad input gets ------------------------------------------------------------------------
@@ -344,7 +382,7 @@ RESUMES: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("case", RESUMES)
 def test_a_checkpoint_to_resume_that_is_no_good(
-    case: str, here: Path, capsys: pytest.CaptureFixture[str]
+    case: str, here: Path, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options, spoil, says = RESUMES[case]
     words = ["iris", "--hidden", "4"]
@@ -360,7 +398,7 @@ def test_a_checkpoint_to_resume_that_is_no_good(
         ("", "step 2 (epoch 1, batch 2): the loss is nan and the gradient's norm nan; the first "
          "layer with such an output is layers.2, Dense(128, 64). Try a smaller learning rate, cl"),
         ("--optimizer sgd", "step 2 (epoch 1, batch 2): the loss is nan"),
-        ("--dtype float64 --schedule constant --lr 1e100", "step 2 (epoch 1, batch 2): the loss"),
+        ("--dtype float64 --schedule constant --lr 1e300", "step 2 (epoch 1, batch 2): the loss"),
         ("--batch-size 2000", "the loss on samples not learned from is nan; the first layer with "
          "such an output is layers.2, Dense(128, 64). Try a smaller learning rate"),
     ],
@@ -377,12 +415,12 @@ def test_a_loss_that_is_not_finite(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files as POSIX can")
-def test_a_full_disk_leaves_the_old_checkpoint(here: Path) -> None:
+def test_a_full_disk_leaves_the_old_checkpoint(here: Path, quick: None) -> None:
     import resource
 
-    words = ["train", "digits", "--schedule", "constant"]
+    words = ["train", "iris", "--schedule", "constant"]
     assert cli.main([*words, "--epochs", "1"]) == 0
-    path = here / "runs" / "digits" / "checkpoint.safetensors"
+    path = here / "runs" / "iris" / "checkpoint.safetensors"
     old = path.read_bytes()
     job = subprocess.run(
         [sys.executable, "-m", "minigrad", *words, "--epochs", "3", "--resume"],
@@ -391,8 +429,8 @@ def test_a_full_disk_leaves_the_old_checkpoint(here: Path) -> None:
     )  # fmt: skip
     assert job.returncode == 2
     assert re.fullmatch(
-        r"minigrad: checkpoint \S+ could not be written \(File too large\), and whatever was there "
-        r"before is unchanged; make room, or give a folder that can be written to\n",
+        r"minigrad: \S+checkpoint\.safetensors could not be written \(File too large\), and "
+        r"whatever was there before is unchanged; make room, or name a folder that exists .*\n",
         job.stderr,
     )
     assert path.read_bytes() == old

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
@@ -13,10 +12,10 @@ from minigrad import nn, ops, optim
 from minigrad.data import DataLoader
 from minigrad.distributed import Communicator, SerialCommunicator
 from minigrad.distributed.data_parallel import DataParallel
-from minigrad.train import Run, fit, loop
+from minigrad.train import Run, fit
 
 FEATURES, CLASSES = 4, 3
-LOSS = partial(ops.cross_entropy, reduction="sum")
+LOSS = partial(ops.cross_entropy, reduction="none")
 OPTIMIZERS = {
     "sgd": lambda model: optim.SGD(model, 0.1, l2=0.01),
     "momentum": lambda model: optim.SGD(model, 0.05, momentum=0.9, nesterov=True),
@@ -76,8 +75,8 @@ def train(
         optimizer = OPTIMIZERS[optimizer](model)
     loader = DataLoader(*data(samples), batch_size=batch_size, rank=comm.rank, size=comm.size)
     options = {"validation": data(9, seed=6), "check_every": 2, **options}
-    with mock.patch.object(loop, "DataParallel", partial(DataParallel, bucket_bytes=bucket_bytes)):
-        return fit(model, optimizer, LOSS, loader, epochs=epochs, comm=comm, **options)
+    parallel = DataParallel(model, optimizer, comm, bucket_bytes=bucket_bytes)
+    return fit(parallel, LOSS, loader, epochs=epochs, **options)
 
 
 def facts(run: Run | Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Reverse-mode automatic differentiation (article D1 §3.2): Tensor, op, backward, grad."""
 
 from minigrad.autograd.functions import grad, hvp, vjp
-from minigrad.autograd.graph import Leaf, Node, Version, is_recording, no_grad
+from minigrad.autograd.graph import Leaf, Node, Version
+from minigrad.autograd.mode import is_recording, no_grad
 from minigrad.autograd.op import op, within
 from minigrad.autograd.plan import Op, functions
 from minigrad.autograd.tensor import Tensor, as_array

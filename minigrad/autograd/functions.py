@@ -8,7 +8,7 @@ from typing import Any
 
 from minigrad.autograd.graph import Leaf, Node, propagate, run_hooks, walk
 from minigrad.autograd.tensor import Tensor, as_array, seed, wrap
-from minigrad.backend import array_module
+from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
 
 __all__ = ["grad", "hvp", "vjp"]
@@ -25,23 +25,23 @@ def grad(
     """The gradients of ``outputs`` with respect to each of ``inputs`` (leaves or not).
 
     Nothing is added to any ``.grad``. With ``create_graph`` the results are tied to the graph
-    and can be differentiated again, to any order. An input that ``outputs`` does not depend on
-    gets zeros. ``retain_graph`` defaults to ``create_graph``.
+    and can be differentiated again, to any order, also with respect to ``gradient``. An input
+    that ``outputs`` does not depend on gets zeros. ``retain_graph`` defaults to ``create_graph``.
     """
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for position, tensor in enumerate(inputs):
         if tensor._node is None:
             raise InputError(f"grad: input {position} does not require a gradient")
     node, g = seed(outputs, gradient)
+    start = _recorded(g, gradient) if create_graph else g
     wanted: dict[Node | Leaf, Any] = dict.fromkeys(
         (tensor._node for tensor in inputs if tensor._node is not None), None
     )
     nodes, _ = walk([node])
     needed = set(wanted)
     for older in reversed(nodes):
-        if any(edge in needed for edge in older.edges):
+        if not needed.isdisjoint(older.edges):
             needed.add(older)
-    start = wrap(g, None) if create_graph else g
 
     def deliver(leaf: Leaf, contribution: Any) -> None:
         sofar = wanted[leaf]
@@ -55,17 +55,31 @@ def grad(
             retain_graph=create_graph if retain_graph is None else retain_graph,
             create_graph=create_graph,
         )  # fmt: skip
+    for leaf, found in wanted.items():  # the hooks of other nodes ran on the way
+        if isinstance(leaf, Leaf) and found is not None:
+            wanted[leaf] = run_hooks(leaf, found)
     results = []
     for tensor in inputs:
         found = wanted[tensor._node] if tensor._node is not None else None
-        if type(tensor._node) is Leaf and tensor._node.hooks and found is not None:
-            found = run_hooks(tensor._node.hooks, found)
         xp = array_module(tensor._data)
         if found is None:
             found = xp.zeros_like(tensor._data)
         # arrays are copied: rules pass on views, and one array to several inputs
         results.append(found if isinstance(found, Tensor) else wrap(xp.array(found), None))
     return results
+
+
+def _recorded(g: Array, gradient: Any) -> Tensor:
+    """The gradient to start with, as a Tensor: the very one that was given, with its history."""
+    if not isinstance(gradient, Tensor) or not gradient.requires_grad:
+        return wrap(g, None)
+    if gradient.shape != g.shape or gradient.dtype != g.dtype:
+        raise InputError(
+            f"grad: outputs have shape {g.shape} and dtype {g.dtype}, but a gradient of shape "
+            f"{gradient.shape} and dtype {gradient.dtype} was given; with create_graph it must "
+            "have theirs, see .reshape() and .astype()"
+        )
+    return gradient
 
 
 def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
@@ -76,7 +90,10 @@ def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any],
 
 
 def hvp(f: Callable[..., Tensor], inputs: Sequence[Any], vectors: Sequence[Any]) -> list[Tensor]:
-    """H·v for the Hessian H of the scalar function ``f`` at ``inputs``, one block per input."""
+    """H·v for the Hessian H of the scalar function ``f`` at ``inputs``, one block per input.
+
+    ``inputs`` and ``vectors`` are sequences of arrays of the same shapes.
+    """
     leaves = [Tensor(as_array(x), requires_grad=True) for x in inputs]
     first = grad(f(*leaves), leaves, create_graph=True)
     products = [(g * as_array(v)).sum() for g, v in zip(first, vectors, strict=True)]

@@ -8,13 +8,13 @@ every rank. It is a loop, not a recursion, so depth costs nothing.
 
 from __future__ import annotations
 
-import functools
 import itertools
-import threading
+import sys
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
@@ -23,16 +23,19 @@ if TYPE_CHECKING:
     from minigrad.autograd.plan import Plan
 
 __all__ = [
-    "Leaf", "Node", "Version", "delivery", "is_recording", "no_grad", "propagate", "walk",
+    "Hook", "Leaf", "Node", "Version", "delivery", "leaf_behind", "number", "propagate",
+    "run_hooks", "stamp", "walk",
 ]  # fmt: skip
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Hook = Callable[[Any], Any]
 
 
 class Version:
-    """A count that rises when data which a graph may have kept is overwritten."""
+    """A count that rises when data which a graph may have kept is overwritten.
+
+    It catches ``loss = (w * w).sum(); w.data = 0; loss.backward()``: the rule of ``mul`` would take
+    the new w for the one that the loss was computed with.
+    """
 
     __slots__ = ("count",)
 
@@ -44,8 +47,10 @@ class Leaf:
     """Where backward ends: the gradient of a Tensor that was made with ``requires_grad=True``.
 
     ``buffer`` holds the gradient; while it is ``fresh``, all zeros that nobody has seen, the
-    first contribution is written into it instead of added. ``on_ready`` is called once per
-    backward, after the last contribution.
+    first contribution is written into it instead of added. Whoever is given the buffer may write
+    to it, so it is fresh no more: without that, ``p.grad += decay * p.data`` between zero_grad
+    and backward would be lost. ``on_ready`` is called once per backward, after the last
+    contribution.
     """
 
     __slots__ = (
@@ -80,97 +85,75 @@ class Leaf:
         self.fresh = False
 
 
-_numbers = itertools.count()
-
-
 class Node:
     """One application of an op: where it came from, and what its gradient rules named.
 
     ``edges`` are the nodes of the inputs that want a gradient. ``kept`` becomes ``None`` when
-    backward has used and freed it. ``shape`` and ``dtype`` are the output's. Where the output is
-    a view of a leaf's data, ``views`` is that leaf.
+    backward has used and freed it. ``shape`` and ``dtype`` are the output's, ``number`` its place
+    in the order of creation. ``stamp`` is the :func:`stamp` of the leaves whose data is kept.
+    Where the output is a view of a leaf's data, ``views`` is that leaf.
+
+    An op sets the fields itself: a call of ``__init__`` is 2% of a small op.
     """
 
+    plan: Plan
+    edges: list[Node | Leaf]
+    kept: tuple[Any, ...] | None
+    shape: tuple[int, ...]
+    dtype: Any
+    number: int
+    stamp: int
     hooks: list[Hook] | None = None
     name = ""
     views: Leaf | None = None
-    versions: list[tuple[Leaf, int]] | None = None
-
-    def __init__(
-        self,
-        plan: Plan,
-        edges: list[Node | Leaf],
-        kept: tuple[Any, ...],
-        shape: tuple[int, ...],
-        dtype: Any,
-    ) -> None:
-        self.plan = plan
-        self.edges = edges
-        self.kept: tuple[Any, ...] | None = kept
-        self.shape = shape
-        self.dtype = dtype
-        self.number = next(_numbers)
 
 
-class _Mode(threading.local):
-    recording = True
+number = itertools.count().__next__
 
 
-_mode = _Mode()
+def leaf_behind(edge: Node | Leaf) -> Leaf | None:
+    """The leaf whose data an edge's Tensor holds or is a view of."""
+    return edge if isinstance(edge, Leaf) else edge.views
 
 
-def is_recording() -> bool:
-    """Whether ops record a graph in this thread."""
-    return _mode.recording
-
-
-class no_grad:  # noqa: N801 - the field's name for it
-    """Ops inside record no graph: ``with no_grad(): …``, or ``@no_grad()`` on a function."""
-
-    def __init__(self) -> None:
-        self._outer: list[bool] = []
-
-    def __enter__(self) -> None:
-        self._outer.append(_mode.recording)
-        _mode.recording = False
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        _mode.recording = self._outer.pop()
-
-    def __call__(self, f: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(f)
-        def without(*args: P.args, **kwargs: P.kwargs) -> R:
-            with no_grad():
-                return f(*args, **kwargs)
-
-        return without
+def stamp(places: list[int], edges: list[Node | Leaf]) -> int:
+    """The sum of the versions of the leaves behind ``edges`` at ``places``. Versions only rise,
+    so while the sum is the same, so is each."""
+    total = 0
+    for i in places:
+        edge = edges[i]
+        leaf = edge if type(edge) is Leaf else edge.views  # type: ignore[union-attr]
+        if leaf is not None:
+            total += leaf.version.count
+    return total
 
 
 def walk(roots: Iterable[Node | Leaf]) -> tuple[list[Node], dict[Leaf, int]]:
     """All nodes behind ``roots``, newest first, and how many contributions each leaf will get."""
     seen: set[Node] = set()
+    found: list[Node] = []
     uses: dict[Leaf, int] = {}
     stack = [root for root in roots if type(root) is Node]
     while stack:
         node = stack.pop()
         if node not in seen:
             seen.add(node)
+            found.append(node)
             for edge in node.edges:
                 if type(edge) is Node:
                     stack.append(edge)
                 else:
                     uses[edge] = uses.get(edge, 0) + 1  # type: ignore[index, arg-type]
-    return sorted(seen, key=attrgetter("number"), reverse=True), uses
+    found.sort(key=attrgetter("number"), reverse=True)  # quick: most of it is in order
+    return found, uses
 
 
 def delivery(uses: dict[Leaf, int]) -> Callable[[Leaf, Array], None]:
-    """What backward does with a gradient for a leaf that gets ``uses[leaf]`` of them: add it, and
-    where somebody waits for their sum, tell him after the last."""
+    """The function that backward hands a leaf and one of its ``uses[leaf]`` contributions.
+
+    A contribution is added to the gradient at once, but for a leaf with hooks they are summed
+    first: a hook sees the sum. After the last one ``on_ready`` is called.
+    """
     if not any(leaf.hooks or leaf.on_ready for leaf in uses):
         return Leaf.accumulate
     arrived: dict[Leaf, Array] = {}
@@ -182,7 +165,7 @@ def delivery(uses: dict[Leaf, int]) -> Callable[[Leaf, Array], None]:
         else:
             arrived[leaf] = arrived[leaf] + g if leaf in arrived else g
             if uses[leaf] == 0:
-                leaf.accumulate(run_hooks(leaf.hooks, arrived.pop(leaf)))
+                leaf.accumulate(run_hooks(leaf, arrived.pop(leaf)))
         if uses[leaf] == 0 and leaf.on_ready is not None:
             leaf.on_ready(leaf)
 
@@ -205,38 +188,44 @@ def propagate(
     ``deliver``. ``needed`` limits the run to the nodes that lead somewhere, and a node that is a
     key of ``wanted`` leaves its gradient there.
     """
-    xp = None if create_graph else array_module(*grads.values())
+    on_gpu = "cupy" in sys.modules
+    xp = np
     for node in nodes:
         if needed is not None and node not in needed:
             continue
         g = grads.pop(node)
         if node.hooks is not None:
-            g = run_hooks(node.hooks, g)
-        if wanted is not None and node in wanted:
-            wanted[node] = g
+            g = run_hooks(node, g)
         plan, edges, kept = node.plan, node.edges, node.kept
+        if needed is not None and wanted is not None and node in wanted:
+            wanted[node] = g
+            if needed.isdisjoint(edges):
+                continue
         if kept is None:
             raise InputError(
-                f"backward reached a '{plan.op}' whose graph has already been used and freed: call "
-                "backward once per forward pass, or pass retain_graph=True the first time"
+                f"backward reached a '{plan.name}' whose graph has already been used and freed: "
+                "call backward once per forward pass, or pass retain_graph=True the first time"
             )
-        if node.versions is not None:
-            _check_versions(node)
-        pool = plan.tied(node, g) if create_graph else (xp, g, plan.wants, None, *kept)
+        if plan.kept_edges and stamp(plan.kept_edges, edges) != node.stamp:
+            raise _overwritten(node)
+        if on_gpu and not create_graph:
+            xp = array_module(g)  # of this node: .to() may have moved the others elsewhere
+        pool = plan.tied(node, g) if create_graph else (xp, g, plan.wants, *kept)
         for rule, pick, targets, writes in plan.rules:
             if needed is not None and not any(edges[i] in needed for _, i in targets):
                 continue
             if writes:
                 out = _writable(edges[targets[0][1]], node) if needed is None else None
-                pool = (*pool[:3], out, *pool[4:])
-            result = rule(*pick(pool))
+                result = rule(*pick(pool), out=out)
+            else:
+                result = rule(*pick(pool))
             for position, i in targets:
                 edge = edges[i]
                 if needed is not None and edge not in needed:
                     continue
                 gradient = result if position is None else result[position]
                 if gradient.shape != edge.shape or gradient.dtype is not edge.dtype:
-                    gradient = _fit(gradient, edge, plan.op)
+                    gradient = _fit(gradient, edge, plan.name)
                 if type(edge) is Leaf:
                     deliver(edge, gradient)
                 elif edge in grads:
@@ -271,18 +260,31 @@ def _fit(g: Any, edge: Node | Leaf, op: str) -> Any:
     return g if g.dtype == edge.dtype else g.astype(edge.dtype)
 
 
-def run_hooks(hooks: list[Hook], g: Any) -> Any:
-    for hook in hooks:
+def run_hooks(node: Node | Leaf, g: Any) -> Any:
+    """The gradient ``g`` of ``node`` after its hooks."""
+    for hook in node.hooks or ():
         changed = hook(g)
-        g = g if changed is None else changed
+        if changed is None:
+            continue
+        # arithmetic makes NumPy's scalars of its arrays without axes
+        kind = np.ndarray if isinstance(g, np.generic) else type(g)
+        if not isinstance(changed, (kind, np.generic)) or changed.shape != node.shape:
+            raise InputError(
+                f"a hook was given a gradient of shape {node.shape} and returned "
+                f"{type(changed).__name__} of shape {getattr(changed, 'shape', None)}; return "
+                f"{kind.__name__} of the same shape, or None to leave the gradient as it is"
+            )
+        g = changed if changed.dtype == node.dtype else changed.astype(node.dtype)
     return g
 
 
-def _check_versions(node: Node) -> None:
-    for leaf, count in node.versions or ():
-        if leaf.version.count != count:
-            raise InputError(
-                f"'{node.plan.op}' kept parameter '{leaf.name or leaf.shape}' for backward, but it "
-                "has been overwritten since (by an optimizer's step or a write to .data); run the "
-                "forward pass again before backward"
-            )
+def _overwritten(node: Node) -> InputError:
+    """The error for a node that kept a leaf's data before a write. Its stamp does not say which
+    leaf was written to where it kept several, so all are named."""
+    leaves = [leaf_behind(node.edges[i]) for i in node.plan.kept_edges]
+    names = {f"'{leaf.name or leaf.shape}'": None for leaf in leaves if leaf is not None}
+    return InputError(
+        f"'{node.plan.name}' kept parameter {' or '.join(names)} for backward, but it has been "
+        "overwritten since (by an optimizer's step or a write to .data); run the forward pass "
+        "again before backward"
+    )

@@ -1,6 +1,6 @@
 """What an op is: its forward, and beside it one gradient rule per input.
 
-    @op(x=lambda g, y: g * (1 - y * y))
+    @op(x=lambda g, y: g - g * y * y)
     def tanh(xp, x):
         return xp.tanh(x)
 
@@ -15,7 +15,7 @@ rule will run: ``mul`` by a constant keeps one array, ``add`` none. Broadcasting
 up are the engine's business. ``joint=(("x", "scale"), rule)`` gives several inputs one rule that
 returns a gradient for each; it may also name ``wants``, a flag for each input.
 
-A rule may also name ``out``: the array that its result may be written to and returned as, or
+A rule may also name ``out``, last: the array that its result may be written to and returned as, or
 ``None``. It is a leaf's gradient buffer, and saves making an array only to copy it there.
 
 With ``create_graph`` the same rules run on Tensors, with ``xp`` the namespace of all ops. So ops
@@ -33,9 +33,10 @@ from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 
-from minigrad.autograd.graph import Leaf, Node, _mode
-from minigrad.autograd.plan import Op, Plan, Rule, functions
-from minigrad.autograd.tensor import Tensor, as_array, wrap
+from minigrad.autograd.graph import Leaf, Node, leaf_behind, number, stamp
+from minigrad.autograd.mode import mode
+from minigrad.autograd.plan import Op, Rule, functions
+from minigrad.autograd.tensor import Tensor, as_array
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
 
@@ -58,88 +59,63 @@ def op(
 
     def decorate(forward: Callable[Concatenate[Any, P], Any]) -> Callable[P, Tensor]:
         spec = Op(forward, by_inputs, fused)
-        apply = _variadic(spec) if spec.variadic else _fixed(spec)
+        apply = _application(spec)
         functools.update_wrapper(apply, forward)
         apply.op = spec  # type: ignore[attr-defined]
-        setattr(functions, spec.name, apply)
+        setattr(functions, forward.__name__, apply)
         return apply
 
     return decorate
 
 
-def _fixed(spec: Op) -> Callable[..., Tensor]:
-    """The function that applies an op with a fixed number of arguments. The engine's hot path."""
-    arity = len(spec.names)
-    convertible = [name in spec.inputs for name in spec.names]
-    forward, rules, plans, wants_shapes = spec.forward, spec.rules, spec.plans, spec.wants_shapes
+def _application(spec: Op) -> Callable[..., Tensor]:
+    """The function that applies an op. The engine's hot path: so no helpers where it is straight,
+    and names bound outside."""
+    arity = -1 if spec.variadic else len(spec.names)
+    call, rules, plans, wants_shapes = spec.call, spec.rules, spec.plans, spec.wants_shapes
     modules = sys.modules
 
     def apply(*args: Any, **kwargs: Any) -> Tensor:
         if kwargs or len(args) != arity:
             args = spec.bind(args, kwargs)
-        mask = 0
+        wants = 1 << len(args)  # a bit for each argument, below one that says how many they are
         raw: list[Any] = []
         edges: list[Node | Leaf] = []
         for a in args:
             if isinstance(a, Tensor):
                 node = a._node
                 if node is not None:
-                    mask |= 1 << len(raw)
+                    wants |= 1 << len(raw)
                     edges.append(node)
                 a = a._data
-            elif type(a) not in _PLAIN and convertible[len(raw)]:
+            elif type(a) not in _PLAIN and spec.name_of(len(raw), len(args)) in spec.inputs:
                 a = _operand(a)
             raw.append(a)
         xp = np if "cupy" not in modules else array_module(*raw, op=spec.name)
         try:
-            y = forward(xp, *raw)
+            y = call(xp, *raw)
         except ValueError as error:
             raise _explained(spec, raw, error) from error
-        dtype = getattr(y, "dtype", None)
-        if type(y) is not _NDARRAY or dtype is _FLOAT64:
+        if type(y) is not _NDARRAY or y.dtype is _FLOAT64:
             y = _settle(xp, y, raw)
-            dtype = y.dtype
         tensor = _new(Tensor)
         tensor._data = y
-        if not mask or not _mode.recording or not rules:
+        if not edges or not mode.recording or not rules:
             tensor._node = None
             return tensor
-        plan = plans.get(mask) or spec.plan(mask, arity)
-        pool = (y, *raw, *map(_shape, raw)) if wants_shapes else (y, *raw)
-        tensor._node = node = Node(plan, edges, plan.keep(pool), y.shape, dtype)
+        plan = plans.get(wants) or spec.plan(wants)
+        tensor._node = node = _new(Node)
+        node.plan = plan
+        node.edges = edges
+        node.kept = plan.keep((y, *raw, *map(_shape, raw)) if wants_shapes else (y, *raw))
+        node.shape = y.shape
+        node.dtype = y.dtype
+        node.number = number()
         if plan.kept_edges:
-            node.versions = _versions(plan, edges)
+            node.stamp = stamp(plan.kept_edges, edges)
         if y.base is not None:
-            node.views = _viewed(edges[0])
+            node.views = _viewed(y, args)
         return tensor
-
-    return apply
-
-
-def _variadic(spec: Op) -> Callable[..., Tensor]:
-    """The function that applies an op to a sequence of tensors, its first argument."""
-    statics = spec.names[1:]
-
-    def apply(*args: Any, **kwargs: Any) -> Tensor:
-        given, *values = spec.bind(args, kwargs)
-        tensors = [t if isinstance(t, Tensor) else wrap(as_array(t), None) for t in given]
-        edges = [t._node for t in tensors if t._node is not None]
-        raw = [t._data for t in tensors]
-        xp = array_module(*raw, op=spec.name)
-        try:
-            y = spec.forward(xp, *raw, **dict(zip(statics, values)))
-        except ValueError as error:
-            raise _explained(spec, raw, error) from error
-        y = _settle(xp, y, raw)
-        if not edges or not _mode.recording:
-            return wrap(y, None)
-        mask = sum(1 << i for i, t in enumerate(tensors) if t._node is not None)
-        plan = spec.plan(mask, len(raw) + len(statics))
-        raw += values
-        pool = (y, *raw, *map(_shape, raw)) if spec.wants_shapes else (y, *raw)
-        node = Node(plan, edges, plan.keep(pool), y.shape, y.dtype)
-        node.versions = _versions(plan, edges)
-        return wrap(y, node)
 
     return apply
 
@@ -165,7 +141,8 @@ def _settle(xp: Any, y: Any, raw: list[Any]) -> Array:
 
     NumPy itself turns float32 with int64 into float64; the field's habit is to stay in float32.
     """
-    y = xp.asarray(y)
+    if isinstance(y, np.generic) or not hasattr(y, "dtype"):
+        y = xp.asarray(y)  # and nothing else: .to() gives an array that is not xp's
     if y.dtype == _FLOAT64 and not any(getattr(a, "dtype", None) is _FLOAT64 for a in raw):
         return y.astype(np.float32)
     return y
@@ -184,12 +161,10 @@ def within(xp: Any, f: Callable[..., Any], *args: Any) -> Any:
     return f(*args) if xp is functions else f.op.forward(xp, *args)  # type: ignore[attr-defined]
 
 
-def _versions(plan: Plan, edges: list[Node | Leaf]) -> list[tuple[Leaf, int]] | None:
-    """The versions of the leaves whose data this node keeps."""
-    kept = [_viewed(edges[i]) for i in plan.kept_edges]
-    return [(leaf, leaf.version.count) for leaf in kept if leaf is not None] or None
-
-
-def _viewed(edge: Node | Leaf) -> Leaf | None:
-    """The leaf whose data an edge's Tensor holds or is a view of."""
-    return edge if isinstance(edge, Leaf) else edge.views
+def _viewed(y: Array, args: tuple[Any, ...]) -> Leaf | None:
+    """The leaf whose data ``y`` is a view of. A base says little by itself: ``y`` may be a view of
+    what its own forward made. A view of a view has the base of the first."""
+    for a in args:
+        if isinstance(a, Tensor) and a._node and (y.base is a._data or y.base is a._data.base):
+            return leaf_behind(a._node)
+    return None

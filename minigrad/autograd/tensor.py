@@ -46,15 +46,16 @@ class Tensor:
 
     @property
     def data(self) -> Array:
-        """The array itself. Assigning copies into it, so that views of it stay valid."""
+        """The array itself. Assigning copies into it, so that views of it stay valid, and a
+        backward that still needs the old numbers will raise; ``data[...] = x`` goes unnoticed."""
         return self._data
 
     @data.setter
     def data(self, value: Any) -> None:
         if type(self._node) is Node:
             raise InputError(
-                f"this Tensor is the result of '{self._node.plan.op}', and backward may still need "
-                "it: assign to the data of leaves, or of .detach()"
+                f"this Tensor is the result of '{self._node.plan.name}', and backward may still "
+                "need it: assign to the data of leaves, or of .detach()"
             )
         _copy_into(self._data, value, "data")
         if type(self._node) is Leaf:
@@ -249,6 +250,13 @@ def as_array(data: Any, dtype: Any = None) -> Array:
         data = data._data
     if hasattr(data, "dtype") and not isinstance(data, np.generic):
         return data if dtype is None else data.astype(dtype, copy=False)
+    if isinstance(data, list | tuple) and any(
+        isinstance(part, Tensor) and part.requires_grad for part in data
+    ):
+        raise InputError(
+            "a list of Tensors that require gradients would lose them here: join them with "
+            "ops.stack or ops.concatenate"
+        )
     array = np.asarray(data, dtype)
     if array.dtype.kind not in "fiub":
         raise InputError(
@@ -273,7 +281,8 @@ def seed(output: Tensor, gradient: Any) -> tuple[Node | Leaf, Array]:
     if node is None:
         raise InputError(
             "backward needs a Tensor that came from one with requires_grad=True; no input of "
-            "this one had it (or it was computed under no_grad)"
+            "this one had it, or it was computed under no_grad, or it is a gradient that was made "
+            "without create_graph=True"
         )
     if gradient is None:
         if output._data.size != 1:

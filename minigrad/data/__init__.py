@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minigrad.data.datasets import NAMES, Dataset, check_labels, from_arrays, load
+from minigrad.data.datasets import NAMES, Dataset, from_arrays, load
 from minigrad.data.loader import Batch, DataLoader, share
 from minigrad.data.tables import from_csv
 
@@ -11,7 +11,6 @@ __all__ = [
     "Batch",
     "DataLoader",
     "Dataset",
-    "check_labels",
     "from_arrays",
     "from_csv",
     "load",

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrad.backend import Array, array_module
+from minigrad.backend import Array
 from minigrad.errors import InputError, require, unknown
+from minigrad.labels import class_numbers
 
-__all__ = ["NAMES", "Dataset", "check_labels", "from_arrays", "load"]
+__all__ = ["NAMES", "Dataset", "from_arrays", "load"]
 
 NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 """What :func:`load` knows; ``diabetes`` is a regression, the others have classes."""
@@ -105,7 +106,7 @@ def from_arrays(
             f"(n,) are expected with {len(feature_names)} feature names"
         )
     if names is not None:
-        check_labels(y, len(names))
+        y = class_numbers("labels", y, len(names))
         _check_classes(y, names, where)
     rows, tested = len(x), math.ceil(test_size * len(x))
     least = max(1, len(names or ()))
@@ -125,8 +126,6 @@ def from_arrays(
         x_train, x_test = x_train / divide_by, x_test / divide_by
     if names is None:
         y_train, y_test = y_train.reshape(-1, 1).astype(dtype), y_test.reshape(-1, 1).astype(dtype)
-    else:
-        y_train, y_test = y_train.astype(np.int64), y_test.astype(np.int64)
     return Dataset(
         name=name,
         x_train=np.ascontiguousarray(x_train, dtype),
@@ -136,27 +135,6 @@ def from_arrays(
         feature_names=tuple(map(str, feature_names)),
         class_names=names or (),
     )
-
-
-def check_labels(labels: Array, classes: int) -> None:
-    """Raise :class:`InputError` unless ``labels`` are integers in [0, ``classes``).
-
-    The sentence names the first offender, its index and the range.
-    """
-    xp = array_module(labels)
-    labels = xp.asarray(labels)
-    if labels.dtype.kind not in "iu":
-        raise InputError(
-            f"labels are {labels.dtype} values, but classes are counted in integers from 0 to "
-            f"{classes - 1}; convert them with .astype('int64')"
-        )
-    wrong = ((labels < 0) | (labels >= classes)).ravel()
-    if wrong.any():
-        index = int(wrong.argmax())
-        raise InputError(
-            f"label {int(labels.ravel()[index])} at index {index} is out of range: with {classes} "
-            f"classes, labels go from 0 to {classes - 1}"
-        )
 
 
 def _check_options(test_size: float, seed: int, dtype: str) -> None:

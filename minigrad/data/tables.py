@@ -54,7 +54,7 @@ def from_csv(
     table = _numbers(header, lines, rows, column, path)
     keep = _settle(np.isnan(table), missing, header, lines, column, path)
     if not keep.any():
-        raise InputError(f"{path}: every row has a missing value, so missing='drop' leaves none")
+        raise InputError(f"{path}: every row has a missing value, so dropping those leaves none")
     labels, class_names = _encode(
         [row[column] for row, kept in zip(rows, keep) if kept], f"{path}, column '{target}'"
     )
@@ -185,12 +185,12 @@ def _settle(
     if refused.any():
         row, position = (int(where[0]) for where in np.nonzero(refused))
         name = header[position if missing == "error" else target]
-        cure = "missing='drop' to leave out their rows"
+        cure = "'drop' to leave out their rows"
         if not blank[:, target].any():
-            cure += " or missing='mean' to fill in the column's mean"
+            cure += ", or 'mean' to fill in the column's mean"
         raise InputError(
             f"{path}: {np.count_nonzero(refused)} missing value(s), the first on line "
-            f"{lines[row]} in column '{name}'; fill them in, or give {cure}"
+            f"{lines[row]} in column '{name}'; fill them in, or set missing to {cure}"
         )
     return np.ones(len(blank), bool)
 

@@ -17,7 +17,7 @@ from minigrad.errors import InputError, unknown
 
 __all__ = ["Communicator", "RankError", "Request", "SerialCommunicator"]
 
-_OPERATIONS = ("sum", "max", "min")
+_REDUCIBLE = {"sum": "iuf", "max": "iub", "min": "iub"}  # the kinds of dtype each takes
 _DTYPES = frozenset(np.dtype(letter) for letter in "?bBhHiIlLqQefd")
 
 
@@ -54,7 +54,8 @@ class Communicator(abc.ABC):
     def all_reduce(self, array: Array, op: str = "sum") -> None:
         """Replace ``array`` by its "sum", "max" or "min" over all ranks, which have the same shape.
 
-        float16 is summed in float32 and rounded once; NaN wins in "max" and "min".
+        float16 is summed in float32 and rounded once. "sum" takes floats and integers, "max" and
+        "min" integers and booleans: MPI's maximum of floats could differ by rank where one is NaN.
         """
         self._check_reduction("all_reduce", array, op)
         self._all_reduce(array, op)
@@ -100,6 +101,13 @@ class Communicator(abc.ABC):
         """Return once every rank has called it."""
 
     @abc.abstractmethod
+    def duplicate(self) -> Communicator:
+        """The same ranks, with an order of calls of its own. All ranks call it.
+
+        What is started on one of the two may pass what is started on the other.
+        """
+
+    @abc.abstractmethod
     def abort(self, code: int) -> NoReturn:
         """End the whole job, all ranks of it, with exit code ``code``."""
 
@@ -116,13 +124,13 @@ class Communicator(abc.ABC):
     def _all_gather(self, array: Array) -> list[Array]: ...
 
     def _check_reduction(self, call: str, array: Array, op: str) -> None:
-        if op not in _OPERATIONS:
-            raise unknown("reduction", op, _OPERATIONS)
+        if op not in _REDUCIBLE:
+            raise unknown("reduction", op, _REDUCIBLE)
         _check_array(call, array, in_place=True)
-        if op == "sum" and array.dtype == np.bool_:
+        if array.dtype.kind not in _REDUCIBLE[op]:
             raise InputError(
-                f"{call}: booleans have no sum here; convert them to an integer type to count, or "
-                "choose op='max' for any and op='min' for all"
+                f"{call}: {array.dtype} has no {op} here; 'sum' takes integers and floats, 'max' "
+                "and 'min' take integers and booleans (any and all); for others use all_gather"
             )
 
 
@@ -134,6 +142,9 @@ class SerialCommunicator(Communicator):
 
     def barrier(self) -> None:
         pass
+
+    def duplicate(self) -> Communicator:
+        return self
 
     def abort(self, code: int) -> NoReturn:
         sys.exit(code)

@@ -8,15 +8,15 @@ process on the same batch, for uneven shares too; the mean of the ranks' means w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from minigrad.arena import Arena, Span
 from minigrad.autograd import Leaf, Tensor
 from minigrad.backend import Array, to_numpy
-from minigrad.distributed.communicator import Communicator, Request
-from minigrad.errors import SharedError
-from minigrad.nn import Module
+from minigrad.distributed.communicator import Communicator, Request, SerialCommunicator
+from minigrad.errors import InputError, SharedError
+from minigrad.nn import Context, Module
+from minigrad.optim import Optimizer, global_norm
 
 __all__ = ["DataParallel", "ReplicasDiffer", "buckets_of"]
 
@@ -27,7 +27,7 @@ class ReplicasDiffer(RuntimeError):
 
 def buckets_of(arena: Arena, bucket_bytes: int) -> list[list[Span]]:
     """The arena's spans in runs of at most ``bucket_bytes`` (or one span, if that is larger)."""
-    limit = max(1, bucket_bytes // arena.grad.itemsize)
+    limit = max(1, bucket_bytes // arena.data.itemsize)
     buckets: list[list[Span]] = []
     for span in arena.spans:
         if buckets and span.stop - buckets[-1][0].start <= limit:
@@ -38,49 +38,69 @@ def buckets_of(arena: Arena, bucket_bytes: int) -> list[list[Span]]:
 
 
 class DataParallel:
-    """Keeps the replicas of ``model`` on all ranks of ``comm`` equal.
+    """How the ranks of ``comm`` share a training step; with one rank, the plain step.
 
-    ``arenas`` are those of the optimizer. Rank 0's weights and buffers are sent to all. In
-    :meth:`backward` a bucket's sum over the ranks starts as soon as the bucket is full, while
-    backward goes on; all ranks start the buckets in the order of their index. Raises
-    an error on every rank where the ranks' models differ in names, shapes or dtypes.
+    Rank 0's weights and buffers are sent to all. In :meth:`backward` a bucket's sum over the
+    ranks starts as soon as the bucket is full, while backward goes on; all ranks start the buckets
+    in the order of their index, on a communicator of their own, so that layers which communicate
+    cannot come between. Raises :class:`SharedError` where the ranks' models differ in names,
+    shapes, dtypes, or in what is trained.
     """
 
     def __init__(
         self,
         model: Module,
-        arenas: Sequence[Arena],
-        comm: Communicator,
+        optimizer: Optimizer,
+        comm: Communicator | None = None,
         *,
         bucket_bytes: int = 1 << 20,
     ) -> None:
         self.model = model
-        self.arenas = list(arenas)
-        self.comm = comm
-        model.distribute(comm)
+        self.optimizer = optimizer
+        self.comm = SerialCommunicator() if comm is None else comm
+        self.context = Context(self.comm)
+        model.attach(self.context)
         self._buckets: list[Array] = []
-        self._leaves: list[int] = []  # of each bucket: how many gradients it waits for
-        if comm.size > 1:
-            self._agree_on_the_model()
-            self._send_from_rank_0()
-            for arena in self.arenas:
-                for spans in buckets_of(arena, bucket_bytes):
-                    self._watch(arena, spans)
+        self._expected: list[int] = []  # of each bucket: how many gradients it waits for
         self._missing: list[int] = []
         self._requests: list[Request] = []
         self._armed = False
+        self._reduced = -1  # which zero_grad the gradients that were summed last belong to
+        if self.comm.size > 1:
+            self._bucket_comm = self.comm.duplicate()
+            self._agree_on_the_model()
+            self._send_from_rank_0()
+            for arena in optimizer.arenas:
+                for spans in buckets_of(arena, bucket_bytes):
+                    self._watch(arena, spans)
+
+    # --- a step -----------------------------------------------------------------------------------
+
+    def zero_grad(self) -> None:
+        """Begin a step: write zeros to all gradients."""
+        self.optimizer.zero_grad()
 
     def backward(self, loss: Tensor, gradient: float = 1.0, *, last: bool = True) -> None:
         """``loss.backward(gradient)``, then the gradients' sum over all ranks.
 
         ``loss`` is this rank's sum over its samples, ``gradient`` one over the global number of
         samples. With accumulation pass ``last=False`` for all micro-batches but the last: those
-        only add to this rank's gradients, and nothing is sent.
+        only add to this rank's gradients, and nothing is sent. After the last, the next
+        ``backward`` needs a :meth:`zero_grad` first, or the sums would be summed again.
         """
-        if not last or self.comm.size == 1:
+        if self.comm.size == 1:
             loss.backward(gradient)
             return
-        self._missing = list(self._leaves)
+        zeroed = self.optimizer.arenas[0].zeroed
+        if zeroed == self._reduced:
+            raise InputError(
+                "these gradients are summed over the ranks already, and would be counted again: "
+                "call zero_grad() first, or pass last=False to all but the last backward of a step"
+            )
+        if not last:
+            loss.backward(gradient)
+            return
+        self._missing = list(self._expected)
         self._requests = []
         self._armed = True
         try:
@@ -90,19 +110,48 @@ class DataParallel:
                 request.wait()
         finally:
             self._armed = False
-            self._requests = []
+        self._reduced = zeroed
+
+    def norm(self) -> float:
+        """The global norm of the gradient; NaN or infinite where the gradient is."""
+        return global_norm(self.optimizer.arenas)
+
+    def step(self, scale: float = 1.0) -> None:
+        """Update the parameters with ``scale`` times the gradient."""
+        self.optimizer.step(scale=scale)
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Array]:
+        """What a checkpoint holds, ``model/…`` and ``optimizer/…``; called by all ranks."""
+        model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
+        return {f"model/{name}": array for name, array in model.items()} | {
+            f"optimizer/{name}": array for name, array in optimizer.items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Take over what :meth:`state_dict` gave; nothing is changed where anything misfits."""
+        parts: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}}
+        for name, array in state.items():
+            part, _, rest = name.partition("/")
+            parts.setdefault(part, {})[rest] = array
+        before = {name: array.copy() for name, array in self.model.state_dict().items()}
+        self.model.load_state_dict(parts["model"])
+        try:
+            self.optimizer.load_state_dict(parts["optimizer"])
+        except InputError:
+            self.model.load_state_dict(before)
+            raise
 
     def check_replicas(self) -> None:
-        """Compare a hash of all parameters over the ranks; every rank raises where they differ."""
-        digests = self.comm.all_gather_text(_digest(*(arena.data for arena in self.arenas)))
-        if len(set(digests)) == 1:
+        """Compare a hash of all weights and buffers over the ranks; all raise if they differ."""
+        if self.comm.size == 1:
             return
-        mine = [
-            f"{span.name} {_digest(arena.data[span.start : span.stop])}"
-            for arena in self.arenas
-            for span in arena.spans
-        ]
-        theirs = [text.split("\n") for text in self.comm.all_gather_text("\n".join(mine))]
+        state = self.model.state_dict()
+        if len(set(self.comm.all_gather_text(_digest(*state.values())))) == 1:
+            return
+        mine = "\n".join(f"{name} {_digest(array)}" for name, array in state.items())
+        theirs = [text.split("\n") for text in self.comm.all_gather_text(mine)]
         found = [
             f"'{line.split()[0]}' on rank {rank}"
             for rank, lines in enumerate(theirs)
@@ -111,13 +160,16 @@ class DataParallel:
         ]
         raise ReplicasDiffer(
             f"the replicas have drifted apart: compared with rank 0, different numbers in "
-            f"{', '.join(found)}; something changed a parameter on one rank only"
+            f"{', '.join(found)}; something changed them on one rank only"
         )
 
+    # --- the ranks --------------------------------------------------------------------------------
+
     def _agree_on_the_model(self) -> None:
+        spans = [span for arena in self.optimizer.arenas for span in arena.spans]
         mine = "\n".join(
             [f"{name} {a.dtype}{list(a.shape)}" for name, a in self.model.state_dict().items()]
-            + [f"{span.name} is trained" for arena in self.arenas for span in arena.spans]
+            + [f"{span.name} is trained" for span in spans]
         )
         texts = self.comm.all_gather_text(mine)
         for rank, text in enumerate(texts):
@@ -129,10 +181,10 @@ class DataParallel:
                 )
 
     def _send_from_rank_0(self) -> None:
-        inside = {name for arena in self.arenas for name in arena.leaves}
-        for arena in self.arenas:
+        for arena in self.optimizer.arenas:
             self.comm.broadcast(arena.data)
             arena.touch()
+        inside = {name for arena in self.optimizer.arenas for name in arena.leaves}
         for name, array in self.model.state_dict().items():
             if name not in inside:
                 whole = array.copy()  # contiguous, which what is frozen need not be
@@ -142,7 +194,7 @@ class DataParallel:
     def _watch(self, arena: Arena, spans: list[Span]) -> None:
         index = len(self._buckets)
         self._buckets.append(arena.grad[spans[0].start : spans[-1].stop])
-        self._leaves.append(len(spans))
+        self._expected.append(len(spans))
 
         def ready(leaf: Leaf) -> None:
             if self._armed:
@@ -159,11 +211,11 @@ class DataParallel:
             unused or self._missing[len(self._requests)] == 0
         ):
             bucket = self._buckets[len(self._requests)]
-            self._requests.append(self.comm.start_all_reduce(bucket))
+            self._requests.append(self._bucket_comm.start_all_reduce(bucket))
 
 
-def _digest(*arrays: Any) -> str:
+def _digest(*arrays: Array) -> str:
     hashed = hashlib.blake2b(digest_size=16)
     for array in arrays:
-        hashed.update(to_numpy(array).data)
+        hashed.update(to_numpy(array).tobytes())
     return hashed.hexdigest()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
 import sys
 import threading
 import time
 import traceback
-from types import TracebackType
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,10 +20,71 @@ from minigrad.errors import require
 if TYPE_CHECKING:
     from minigrad.distributed.mpi import MPICommunicator
 
-__all__ = ["fail_together"]
+__all__ = ["Board", "fail_together"]
+
+_COLUMNS = 16  # communicators that are counted apart; more of them share columns
 
 
-def fail_together(comm: MPICommunicator) -> None:
+class Board:
+    """What each rank shows to the others: how many collectives it has begun, and if it has ended.
+
+    A rank that waits in a collective can answer no message, but its board can be read all the
+    same: it lies in memory that MPI opens to the other ranks (a window, for one-sided access).
+    All ranks of the mpi4py communicator ``comm`` make one.
+    """
+
+    def __init__(self, comm: Any) -> None:
+        self._mpi = require("mpi4py.MPI", "mpi")
+        self._comm = comm
+        self._window = self._mpi.Win.Allocate(8 * (_COLUMNS + 1), 8, comm=comm)
+        self._shown = np.frombuffer(self._window, np.int64)
+        self._shown[:] = 0
+        self._calls = self._shown[:-1]
+        self._columns = itertools.cycle(range(_COLUMNS))
+        comm.Barrier()
+
+    def new_counter(self) -> Callable[[], None]:
+        """What one more communicator is to call before each collective."""
+        column = next(self._columns)
+
+        def count() -> None:
+            self._calls[column] += 1
+
+        return count
+
+    def leave(self) -> str:
+        """Say that this rank has ended, and return when the next one has: "" if all is well.
+
+        A next rank that has begun more calls than this one ever will waits in vain, and the text
+        says so. One neighbour is enough: along the ring from a rank that ended too early to one
+        that waits for it, the number of calls must rise somewhere.
+        """
+        if self._mpi.Is_finalized():
+            return ""
+        self._shown[-1] = True
+        neighbour = (self._comm.Get_rank() + 1) % self._comm.Get_size()
+        seen = np.zeros_like(self._shown)
+        pause = 1e-3
+        while not seen[-1]:
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
+            self._window.Lock(neighbour)
+            self._window.Get(seen, neighbour)
+            self._window.Unlock(neighbour)
+            more = seen[:-1] > self._calls
+            if more.any():
+                column = more.argmax()
+                return (
+                    f"ended after {self._calls[column]} collective calls while rank {neighbour} "
+                    f"waits for it in call {seen[column]}; every rank must make the same calls, "
+                    "so the job ends here\n"
+                )
+        self._calls = self._calls.copy()  # for what still runs after the window is gone
+        self._window.Free()
+        return ""
+
+
+def fail_together(comm: MPICommunicator, board: Board) -> None:
     """From here on, no rank of ``comm`` waits for one that is gone. Called by all ranks.
 
     An exception that nothing catches, on any thread, is printed after "rank R:" and ends the job
@@ -32,58 +94,25 @@ def fail_together(comm: MPICommunicator) -> None:
     """
     process = os.getpid()
 
-    def report(
-        kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        text = "".join(traceback.format_exception(kind, error, trace))
-        if issubclass(kind, KeyboardInterrupt):
-            text = "interrupted\n"
+    def end_job(text: str, code: int) -> None:
         with contextlib.suppress(OSError, ValueError):  # nobody reads stderr: end the job anyway
             sys.stderr.write(f"rank {comm.rank}: {text}")
         if os.getpid() == process:
-            comm.abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
+            comm.abort(code)
+
+    def report(kind: type[BaseException], *error_and_trace: Any) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            end_job("interrupted\n", 130)
+        else:
+            end_job("".join(traceback.format_exception(kind, *error_and_trace)), 1)
 
     def report_thread(args: threading.ExceptHookArgs) -> None:
         if args.exc_type is not SystemExit:
             report(args.exc_type, args.exc_value, args.exc_traceback)
 
-    mpi = require("mpi4py.MPI", "mpi")
-    window = mpi.Win.Allocate(16, 8, comm=comm.mpi_comm)
-    board = np.frombuffer(window, np.int64)
-    board[:] = comm.calls[0], False
-    comm.calls = board[:1]
-    comm.mpi_comm.Barrier()
-
     def leave() -> None:
-        """Look at the next rank until it leaves too; one in a call past ours waits in vain.
-
-        One neighbour is enough: along a ring from a rank that left too early to one that waits
-        for it, the number of calls must rise somewhere.
-        """
-        if os.getpid() != process or mpi.Is_finalized():
-            return
-        board[1] = True
-        neighbour = (comm.rank + 1) % comm.size
-        calls, left = seen = np.zeros(2, np.int64)
-        pause = 1e-3
-        while not left:
-            window.Lock(neighbour, mpi.LOCK_SHARED)
-            window.Get(seen, neighbour)
-            window.Unlock(neighbour)
-            calls, left = seen
-            if calls > board[0]:
-                with contextlib.suppress(OSError, ValueError):
-                    sys.stderr.write(
-                        f"rank {comm.rank}: ended after {board[0]} collective calls while rank "
-                        f"{neighbour} waits for it in call {calls}; every rank must make the same "
-                        "calls, so the job ends here\n"
-                    )
-                comm.abort(1)
-            if not left:
-                time.sleep(pause)
-                pause = min(2 * pause, 0.05)
-        comm.calls = comm.calls.copy()
-        window.Free()
+        if os.getpid() == process and (text := board.leave()):
+            end_job(text, 1)
 
     sys.excepthook = report
     threading.excepthook = report_thread

@@ -17,7 +17,7 @@ import numpy as np
 
 from minigrad.backend import Array, array_module, device_of
 from minigrad.distributed.communicator import Communicator, Request, SerialCommunicator
-from minigrad.distributed.failure import fail_together
+from minigrad.distributed.failure import Board, fail_together
 from minigrad.distributed.host import cap_threads, launched_ranks
 from minigrad.errors import InputError, require
 
@@ -38,10 +38,12 @@ def world() -> Communicator:
     started = launched_ranks(os.environ)
     if started == 1:
         return SerialCommunicator()
-    comm = MPICommunicator(_initialised(started).COMM_WORLD)
-    if comm.size == 1 and started > 1:
+    mpi = _initialised(started)
+    if mpi.COMM_WORLD.Get_size() == 1 and started > 1:
         raise _foreign(started)
-    fail_together(comm)
+    board = Board(mpi.COMM_WORLD)
+    comm = MPICommunicator(mpi.COMM_WORLD, board)
+    fail_together(comm, board)
     cap_threads(comm.local_size)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True, write_through=False)
@@ -52,21 +54,26 @@ class MPICommunicator(Communicator):
     """The ranks of an mpi4py communicator, such as ``MPI.COMM_WORLD``.
 
     CuPy arrays are staged through pinned host memory, after their stream has come to rest.
-    ``calls`` holds how many collectives this rank has begun: an int64 array of shape (1,).
+    With a ``board``, the collectives that this rank begins are counted there.
     """
 
-    def __init__(self, comm: Any) -> None:
+    def __init__(self, comm: Any, board: Board | None = None) -> None:
         self._mpi = mpi = require("mpi4py.MPI", "mpi")
         self._ops = {"sum": mpi.SUM, "max": mpi.MAX, "min": mpi.MIN}
         self.mpi_comm = comm
-        self.calls = np.zeros(1, np.int64)
+        self._board = board
+        self._count = board.new_counter() if board else _nothing
         node = comm.Split_type(mpi.COMM_TYPE_SHARED)
         super().__init__(comm.Get_rank(), comm.Get_size(), node.Get_rank(), node.Get_size())
         node.Free()
 
     def barrier(self) -> None:
-        self.calls[0] += 1
+        self._count()
         self.mpi_comm.Barrier()
+
+    def duplicate(self) -> MPICommunicator:
+        self._count()
+        return MPICommunicator(self.mpi_comm.Dup(), self._board)
 
     def abort(self, code: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
@@ -76,29 +83,29 @@ class MPICommunicator(Communicator):
                 continue  # closed, or nobody reads it: the job must end all the same
         time.sleep(0.2)  # launchers drop what they have not forwarded by the time they kill
         self.mpi_comm.Abort(code)
-        raise SystemExit(code)
+        os._exit(code)  # an exception has no effect in what runs at the end of Python
 
     def _all_reduce(self, array: Array, op: str) -> None:
-        self.calls[0] += 1
-        buffer, finish = _reducible(array, op)
+        self._count()
+        buffer, finish = _reducible(array)
         self.mpi_comm.Allreduce(self._mpi.IN_PLACE, buffer, self._ops[op])
         finish()
 
     def _start_all_reduce(self, array: Array, op: str) -> Request:
-        self.calls[0] += 1
-        buffer, finish = _reducible(array, op)
+        self._count()
+        buffer, finish = _reducible(array)
         return _MPIRequest(
             self.mpi_comm.Iallreduce(self._mpi.IN_PLACE, buffer, self._ops[op]), finish
         )
 
     def _broadcast(self, array: Array, root: int) -> None:
-        self.calls[0] += 1
+        self._count()
         host, finish = _staged(array)
         self.mpi_comm.Bcast(_plain(host), root)
         finish()
 
     def _all_gather(self, array: Array) -> list[Array]:
-        self.calls[0] += 1
+        self._count()
         kind = f"{array.dtype}, rows of shape {array.shape[1:]}"
         mine = np.array([len(array), zlib.crc32(kind.encode())])
         table = np.empty((self.size, 2), np.int64)
@@ -183,39 +190,19 @@ def _staged(array: Array) -> tuple[np.ndarray, Finish]:
     return host, bring_back
 
 
-def _reducible(array: Array, op: str) -> tuple[np.ndarray, Finish]:
-    """A buffer whose reduction by MPI is exact for every rank, and what puts the result back."""
+def _reducible(array: Array) -> tuple[np.ndarray, Finish]:
+    """``array`` on the host as a type that MPI reduces, and what puts the result back."""
     host, finish = _staged(array)
-    if host.dtype == np.bool_:
-        return host.view(np.uint8), finish
-    if host.dtype.kind != "f" or (op == "sum" and host.dtype != np.float16):
-        return host, finish
-    if op == "sum":
-        buffer = host.astype(np.float32)
-    else:
-        buffer = _ordered(host.view(f"i{host.itemsize}"))
-        top = _top(buffer)
-        buffer[np.isnan(host)] = top if op == "max" else -top - 1
+    if host.dtype != np.float16:
+        return host.view(np.uint8) if host.dtype == np.bool_ else host, finish
+    total = host.astype(np.float32)
 
     def put_back() -> None:
         with np.errstate(over="ignore"):
-            host[...] = buffer if op == "sum" else _ordered(buffer).view(host.dtype)
+            host[...] = total
         finish()
 
-    return buffer, put_back
-
-
-def _ordered(bits: np.ndarray) -> np.ndarray:
-    """Floats' bits as integers in the floats' order, and back again: it is its own inverse.
-
-    MPI's MAX of a NaN depends on the order of the operands, hence on the rank; an integer's does
-    not, and a NaN at the end of the range wins as it does in ``np.maximum``.
-    """
-    return np.asarray(bits ^ ((bits >> (8 * bits.itemsize - 1)) & _top(bits)))
-
-
-def _top(integers: np.ndarray) -> int:
-    return (1 << (8 * integers.itemsize - 1)) - 1
+    return total, put_back
 
 
 def _plain(array: np.ndarray) -> np.ndarray:

@@ -6,7 +6,9 @@ for all, in rank order, so that every rank gets the same bits on every run.
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
@@ -31,9 +33,10 @@ class ThreadCommunicator(Communicator):
     calls of the others raise :class:`RankError`.
     """
 
-    def __init__(self, rank: int, meeting: _Meeting) -> None:
+    def __init__(self, rank: int, meeting: _Meeting, order: int = 0) -> None:
         super().__init__(rank, meeting.size, local_rank=rank, local_size=meeting.size)
         self._meeting = meeting
+        self._order = order
 
     @staticmethod
     def group(n: int) -> list[ThreadCommunicator]:
@@ -45,6 +48,11 @@ class ThreadCommunicator(Communicator):
 
     def barrier(self) -> None:
         self._enter("barrier()", None, lambda _: None).wait()
+
+    def duplicate(self) -> ThreadCommunicator:
+        call = self._enter("duplicate()", None, lambda _: next(self._meeting.orders))
+        call.wait()
+        return ThreadCommunicator(self.rank, self._meeting, call.result)
 
     def abort(self, code: int) -> NoReturn:
         self._meeting.fail(f"rank {self.rank} aborted the job with code {code}")
@@ -65,7 +73,7 @@ class ThreadCommunicator(Communicator):
         return [part.copy() for part in call.result]
 
     def _enter(self, said: str, array: Array, work: Callable[[list[Array]], Any]) -> _Call:
-        return self._meeting.enter(self.rank, said, array, work)
+        return self._meeting.enter(self._order, self.rank, said, array, work)
 
 
 def run_ranks(n: int, f: Callable[[Communicator], T]) -> list[T]:
@@ -151,30 +159,34 @@ class _Call(Request):
 
 
 class _Meeting:
-    """What the ranks of one group share: calls that still miss a rank, and who is gone."""
+    """What the ranks of one group share: calls that still miss a rank, and who is gone.
+
+    Calls are numbered within an order; the group has the order 0, each duplicate its own.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._lock = threading.Lock()
-        self._made = [0] * size
-        self._open: dict[int, _Call] = {}
+        self.orders = itertools.count(1)
+        self._made: Counter[tuple[int, int]] = Counter()
+        self._open: dict[tuple[int, int], _Call] = {}
         self._left: set[int] = set()
         self._failure: str | None = None
 
     def enter(
-        self, rank: int, said: str, array: Array, work: Callable[[list[Array]], Any]
+        self, order: int, rank: int, said: str, array: Array, work: Callable[[list[Array]], Any]
     ) -> _Call:
         with self._lock:
             if self._failure is not None:
                 raise RankError(self._failure)
-            self._made[rank] += 1
-            number = self._made[rank]
-            call = self._open.setdefault(number, _Call(number))
+            self._made[order, rank] += 1
+            number = self._made[order, rank]
+            call = self._open.setdefault((order, number), _Call(number))
             call.said[rank] = said
             call.arrays[rank] = array
             complete = len(call.said) == self.size
             if complete:
-                del self._open[number]
+                del self._open[order, number]
             self._fail_deserted(call)
         if complete:
             call.finish(work)
@@ -199,8 +211,8 @@ class _Meeting:
         if gone and not call.done():
             call.fail(
                 InputError(
-                    f"rank {gone[0]} returned after {self._made[gone[0]]} calls, and is missing "
-                    f"in call {call.number}: {call.who()}; every rank must make the same calls"
+                    f"rank {gone[0]} has returned, and is missing in call {call.number}: "
+                    f"{call.who()}; every rank must make the same calls"
                 )
             )
 

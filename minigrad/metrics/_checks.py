@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from minigrad.backend import Array, to_numpy
+from minigrad.backend import Array
 from minigrad.errors import InputError
 
-__all__ = ["check_classes", "check_lengths", "class_numbers", "no_samples"]
+__all__ = ["check_classes", "check_lengths", "no_samples"]
 
 
 def check_classes(classes: int) -> int:
     if classes < 2:
         raise InputError(f"classes is {classes}, and there must be at least 2 to tell apart")
     return int(classes)
-
-
-def class_numbers(name: str, values: Array, classes: int | None = None) -> Array:
-    """A new int64 array (n,) of ``values`` in [0, classes), or an error that names the culprit."""
-    values = to_numpy(values)
-    if values.ndim != 1:
-        raise InputError(
-            f"{name} have shape {values.shape}, and class numbers of shape (n,) are needed; "
-            "of one row a sample (one-hot, scores) take .argmax(axis=1)"
-        )
-    if values.dtype.kind not in "iub" and values.size:
-        raise InputError(
-            f"{name} are {values.dtype}, and whole class numbers 0, 1, 2, … are needed"
-        )
-    if classes is not None:
-        outside = np.flatnonzero((values < 0) | (values >= classes))
-        if outside.size:
-            raise InputError(
-                f"{name} contain {values[outside[0]]} at index {outside[0]}, "
-                f"and the {classes} classes are numbered 0 to {classes - 1}"
-            )
-    return np.array(values, np.int64)
 
 
 def check_lengths(labels: Array, name: str, values: Array) -> None:

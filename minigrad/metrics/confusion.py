@@ -8,7 +8,8 @@ import numpy as np
 
 from minigrad.backend import Array
 from minigrad.errors import InputError, unknown
-from minigrad.metrics._checks import check_classes, check_lengths, class_numbers, no_samples
+from minigrad.labels import class_numbers
+from minigrad.metrics._checks import check_classes, check_lengths, no_samples
 
 if TYPE_CHECKING:
     from minigrad.distributed.communicator import Communicator

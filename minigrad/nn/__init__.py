@@ -1,14 +1,13 @@
 """Layers, initialisers, and Module, which holds them together."""
 
 from minigrad.nn import init
+from minigrad.nn.context import Context
+from minigrad.nn.dropout import Dropout
 from minigrad.nn.layers import (
     ELU,
     GELU,
-    BatchNorm1d,
     Dense,
-    Dropout,
     Flatten,
-    LayerNorm,
     LeakyReLU,
     PReLU,
     ReLU,
@@ -20,12 +19,14 @@ from minigrad.nn.layers import (
     Tanh,
 )
 from minigrad.nn.module import Module, Parameter
+from minigrad.nn.normalisation import BatchNorm1d, LayerNorm
 from minigrad.nn.summary import summary, watch
 
 __all__ = [
     "ELU",
     "GELU",
     "BatchNorm1d",
+    "Context",
     "Dense",
     "Dropout",
     "Flatten",
@@ -45,3 +46,12 @@ __all__ = [
     "summary",
     "watch",
 ]
+
+
+def __getattr__(name: str) -> object:
+    elsewhere = {
+        "Linear": "Dense(inputs, outputs, rng=rng)",
+        "CrossEntropyLoss": "ops.cross_entropy",
+    }
+    hint = f"; what you look for is {elsewhere[name]}" if name in elsewhere else ""
+    raise AttributeError(f"module 'minigrad.nn' has no attribute '{name}'{hint}")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.autograd import Tensor
-from minigrad.backend import Array, to_device
+from minigrad.autograd import Leaf, Tensor
+from minigrad.backend import Array, device_of, to_device
 from minigrad.errors import InputError
+from minigrad.nn.context import Context
+from minigrad.state import check_names
 
 if TYPE_CHECKING:
     from minigrad.arena import Arena
@@ -20,7 +22,8 @@ __all__ = ["Module", "Parameter"]
 class Parameter(Tensor):
     """A Tensor that a Module learns: a leaf that requires a gradient unless it is frozen.
 
-    ``arena`` is where an optimizer keeps its data and gradient.
+    ``arena`` is where an optimizer keeps its data and gradient. Freezing a parameter takes it out
+    of its arena; that optimizer can then do no further step, and a new one is made.
     """
 
     arena: Arena | None = None
@@ -28,27 +31,51 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True, *, dtype: Any = None) -> None:
         super().__init__(data, requires_grad, dtype=dtype)
 
+    def leave_arena(self) -> None:
+        """Take data and gradient out of the arena, which is then no longer in use."""
+        if self.arena is not None:
+            self.arena.moved = True
+            self.arena = None
+            self._data = self._data.copy()
+            leaf = Leaf(self.shape, self.dtype, self.name)
+            leaf.hooks = self._node.hooks if self._node is not None else None
+            self._node = leaf
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether it is trained; setting it to ``False`` freezes it."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if not wanted:
+            self.leave_arena()
+        Tensor.requires_grad.__set__(self, wanted)  # type: ignore[attr-defined]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        twin = Parameter(self._data.copy(), self.requires_grad)
+        twin.name = self.name
+        memo[id(self)] = twin
+        return twin
+
 
 class Module:
-    """A function with parameters. A subclass assigns parameters and Modules (or lists of Modules)
-    as attributes and defines ``forward``.
+    """A function with parameters. A subclass assigns Parameters and Modules (or lists or dicts of
+    them) as attributes and defines ``forward``.
 
-    ``buffers`` names attributes that hold arrays which are state but not learned. ``training``
-    tells layers such as Dropout what to do; ``comm`` is who shares the batch (``None``: nobody),
-    and ``sample`` the number of the next sample, counted over the whole training and all ranks.
+    ``buffers`` names attributes that hold arrays which are state but not learned, and
+    ``training`` tells layers such as Dropout what to do.
     """
 
     buffers: tuple[str, ...] = ()
     training = True
-    comm: Any = None
-    sample = 0
     on_forward: Callable[[Module, Tensor], None] | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Any) -> Tensor:
         raise TypeError(f"{type(self).__name__} defines no forward(self, x)")
 
-    def __call__(self, x: Any) -> Tensor:
-        y = self.forward(x if isinstance(x, Tensor) else Tensor(x))
+    def __call__(self, *inputs: Any) -> Tensor:
+        y = self.forward(*(Tensor(x) if isinstance(x, _NUMBERS) else x for x in inputs))
         if self.on_forward is not None:
             self.on_forward(self, y)
         return y
@@ -56,21 +83,20 @@ class Module:
     # --- what it is made of ---------------------------------------------------------------------
 
     def _members(self) -> Iterator[tuple[str, Any]]:
-        """Parameters and Modules among the attributes, lists of them entered."""
+        """Parameters and Modules among the attributes, lists and dicts of them entered."""
         for name, value in vars(self).items():
-            if isinstance(value, Parameter | Module):
-                yield name, value
-            elif isinstance(value, list | tuple):
-                for i, item in enumerate(value):
-                    if isinstance(item, Parameter | Module):
-                        yield f"{name}.{i}", item
+            yield from _found(name, value)
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This Module (named ``prefix``) and all below it, with their paths."""
+    def named_modules(
+        self, prefix: str = "", _above: tuple[Module, ...] = ()
+    ) -> Iterator[tuple[str, Module]]:
+        """This Module (named ``prefix``) and all below it, with their paths. One that is in two
+        places has two paths; a reference back to a Module above is none."""
         yield prefix, self
+        above = (*_above, self)
         for name, value in self._members():
-            if isinstance(value, Module):
-                yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
+            if isinstance(value, Module) and all(value is not module for module in above):
+                yield from value.named_modules(f"{prefix}.{name}" if prefix else name, above)
 
     def modules(self) -> Iterator[Module]:
         """This Module and all below it."""
@@ -81,6 +107,12 @@ class Module:
             for name, value in module._members():
                 if isinstance(value, Parameter):
                     yield f"{path}.{name}" if path else name, value
+                elif isinstance(value, Tensor) and isinstance(value._node, Leaf):
+                    raise InputError(
+                        f"'{name}' of {type(module).__name__} is a Tensor that requires a "
+                        "gradient, but no Parameter, so it would not be trained: make it "
+                        "nn.Parameter(…)"
+                    )
 
     def named_parameters(self) -> dict[str, Parameter]:
         """Parameters by path. One that is used in two places appears once, under its first path."""
@@ -105,34 +137,39 @@ class Module:
         """Switch all layers to evaluation."""
         return self.train(False)
 
-    def distribute(self, comm: Any) -> Module:
-        """Tell all layers which communicator's ranks share each batch (BatchNorm asks)."""
-        for module in self.modules():
-            module.comm = comm
-        return self
+    @property
+    def context(self) -> Context:
+        """What this Module knows of the batch; its own until one is attached."""
+        if "_context" not in vars(self):
+            self._context = Context()
+        return self._context
 
-    def seek(self, sample: int) -> Module:
-        """Tell all layers the number of the next sample (Dropout's masks are drawn by it)."""
+    def attach(self, context: Context) -> Module:
+        """Let all layers share ``context``: Dropout asks for the sample's number, BatchNorm for
+        the ranks that share the batch."""
         for module in self.modules():
-            module.sample = sample
+            module._context = context
         return self
 
     def freeze(self) -> Module:
-        """Take all parameters out of training. Done before the optimizer is made."""
+        """Take all parameters out of training."""
         for parameter in self.parameters():
             parameter.requires_grad = False
         return self
 
     def to(self, device: str) -> Module:
-        """Move parameters and buffers to ``device``, in place. Done before the optimizer."""
+        """Move parameters and floating-point buffers to ``device``. Done before the optimizer is
+        made: one that has them already can do no further step. Keys of generators, which are
+        integers, stay on the host, where masks are drawn."""
         for parameter in self.parameters():
-            wanted = parameter.requires_grad
-            parameter.requires_grad = False  # raises where an optimizer's arena holds it
+            parameter.leave_arena()
             parameter._data = to_device(parameter._data, device)
-            parameter.requires_grad = wanted
         for module in self.modules():
             for name in module.buffers:
-                setattr(module, name, to_device(getattr(module, name), device))
+                array = getattr(module, name)
+                setattr(
+                    module, name, to_device(array, device) if array.dtype.kind == "f" else array
+                )
         return self
 
     # --- state ----------------------------------------------------------------------------------
@@ -146,24 +183,30 @@ class Module:
                 state[f"{path}.{name}" if path else name] = getattr(module, name)
         return state
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copy ``state`` into this Module. Raises, before anything is changed, where names or
-        shapes differ, listing every difference."""
-        mine = self.state_dict()
-        problems = [f"missing: {name}" for name in mine if name not in state]
-        problems += [f"unexpected: {name}" for name in state if name not in mine]
-        problems += [
-            f"{name}: shape {np.shape(state[name])} given, {mine[name].shape} expected"
-            for name in mine
-            if name in state and np.shape(state[name]) != mine[name].shape
-        ]
-        if problems:
-            raise InputError(
-                f"this state belongs to another model than this {type(self).__name__}: "
-                + "; ".join(problems)
-            )
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Copy ``state`` into this Module. Raises, before anything is changed, where names,
+        shapes or dtypes differ, listing every difference."""
+        what = f"this state belongs to another model than this {type(self).__name__}"
+        check_names(self.state_dict(), state, what)
         for name, parameter in self._all_parameters():
             parameter.data = state[name]
         for path, module in self.named_modules():
             for name in module.buffers:
-                getattr(module, name)[...] = state[f"{path}.{name}" if path else name]
+                buffer = getattr(module, name)
+                buffer[...] = to_device(
+                    state[f"{path}.{name}" if path else name], device_of(buffer)
+                )
+
+
+_NUMBERS = (np.ndarray, list, tuple, float, int)
+
+
+def _found(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Tensor | Module):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _found(f"{name}.{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _found(f"{name}.{key}", item)

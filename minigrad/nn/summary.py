@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.autograd import Tensor, no_grad
-from minigrad.nn.module import Module
+from minigrad.nn.module import Module, Parameter
 
 __all__ = ["summary", "watch"]
 
@@ -18,13 +18,14 @@ class watch:  # noqa: N801 - used like no_grad: `with watch(model) as outputs: m
         self.outputs: list[tuple[str, Module, Tensor]] = []
 
     def __enter__(self) -> list[tuple[str, Module, Tensor]]:
+        self._before = [(module, module.on_forward) for module in self.model.modules()]
         for path, module in self.model.named_modules():
             module.on_forward = lambda m, y, path=path: self.outputs.append((path, m, y))
         return self.outputs
 
     def __exit__(self, *exception: object) -> None:
-        for module in self.model.modules():
-            module.on_forward = None
+        for module, observer in self._before:
+            module.on_forward = observer
 
 
 def summary(model: Module, input_shape: tuple[int, ...]) -> str:
@@ -44,9 +45,10 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> str:
             module.training = training
     rows = [("layer", "output", "parameters", "bytes")]
     for path, module, y in outputs:
-        if any(isinstance(value, Module) for _, value in module._members()):
+        members = [value for _, value in module._members()]
+        own = [value for value in members if isinstance(value, Parameter)]
+        if not own and any(isinstance(value, Module) for value in members):
             continue  # a container: its layers have their own rows
-        own = module.parameters()
         count, size = sum(p.size for p in own), sum(p._data.nbytes for p in own)
         shape = f"({', '.join(['batch', *map(str, y.shape[1:])])})"
         rows.append((f"{path or 'model'}: {module!r}", shape, f"{count:,}", f"{size:,}"))

@@ -53,7 +53,7 @@ def _attach() -> None:
     other: dict[str, Callable[..., Tensor]] = {
         "eq": e.equal, "ne": e.not_equal, "lt": e.less, "le": e.less_equal,
         "gt": e.greater, "ge": e.greater_equal,
-        "neg": e.neg, "abs": e.abs, "getitem": shaping.take,
+        "neg": e.neg, "abs": e.abs, "getitem": shaping.index,
     }  # fmt: skip
     methods: list[Callable[..., Tensor]] = [
         e.exp, e.log, e.sqrt, e.square, e.tanh, e.clip, e.abs, activations.relu,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from minigrad.autograd import op
@@ -38,10 +39,20 @@ def div(xp: Any, a: Array, b: Array) -> Array:
     return xp.true_divide(a, b)
 
 
-@op(
-    a=lambda xp, g, a, b: g * xp.where(b == 0, 0.0, b * a ** xp.where(b == 0, 1.0, b - 1)),
-    b=lambda xp, g, a, y: g * y * xp.log(xp.where(a == 0, 1.0, a)),
-)
+def _base_gradient(xp: Any, g: Any, a: Any, b: Any) -> Any:
+    if isinstance(b, float | int):
+        return g * (b * a ** (b - 1)) if b else g * 0.0
+    zero = b == 0
+    return g * xp.where(zero, 0.0, b * a ** xp.where(zero, 1.0, b - 1))
+
+
+def _exponent_gradient(xp: Any, g: Any, a: Any, y: Any) -> Any:
+    if isinstance(a, float | int):
+        return g * y * (math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
+    return g * y * xp.log(xp.where(a == 0, 1.0, a))
+
+
+@op(a=_base_gradient, b=_exponent_gradient)
 def pow(xp: Any, a: Array, b: Array) -> Array:
     """a to the power b. A base of zero sends no gradient to the exponent."""
     return a**b
@@ -113,7 +124,8 @@ def cos(xp: Any, x: Array) -> Array:
     return xp.cos(x)
 
 
-@op(x=lambda g, y: g * (1 - y * y))
+# A Python number among small arrays takes as long as an array more: so not g * (1 - y * y).
+@op(x=lambda g, y: g - g * y * y)
 def tanh(xp: Any, x: Array) -> Array:
     """tanh x, in (−1, 1)."""
     return xp.tanh(x)

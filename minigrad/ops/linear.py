@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import string
+from collections.abc import Sequence
 from typing import Any
 
 from minigrad.autograd import Tensor, as_array, functions, op
@@ -10,6 +12,8 @@ from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
 
 __all__ = ["dense", "einsum", "matmul"]
+
+_LARGE = 40_000  # products of one element of each operand
 
 
 def _column(xp: Any, x: Any) -> Any:
@@ -48,8 +52,11 @@ def _dense_weight(xp: Any, g: Any, x: Any, out: Any) -> Any:
 def dense(xp: Any, x: Array, W: Array, b: Array | None = None) -> Array:
     """x·W + b in one op: x (…, n), W (n, m), b (m,) or ``None``; the result is (…, m)."""
     y = xp.matmul(x, W)
-    if b is not None:
-        y += b
+    if b is None:
+        return y
+    if getattr(b, "dtype", None) is not y.dtype:
+        return y + b
+    y += b  # saves an array
     return y
 
 
@@ -57,7 +64,7 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     """Einstein summation, NumPy's subscripts (``"ij,jk->ik"``), any number of operands."""
     tensors = [x if isinstance(x, Tensor) else as_array(x) for x in operands]
     ranks = [len(x.shape) for x in tensors]
-    return contract(tensors, subscripts=_explicit(subscripts, ranks))
+    return _einsum(tensors, subscripts=_explicit(subscripts, ranks))
 
 
 def _explicit(subscripts: str, ranks: list[int]) -> str:
@@ -83,7 +90,7 @@ def _explicit(subscripts: str, ranks: list[int]) -> str:
     return f"{','.join(terms)}->{right}"
 
 
-def _contract_gradients(
+def _einsum_gradients(
     xp: Any, g: Any, wants: Any, tensors: Any, tensors_shape: Any, subscripts: str
 ) -> list[Any]:
     left, _, right = subscripts.partition("->")
@@ -112,14 +119,25 @@ def _contract_gradients(
                 names.append(letter)
                 values.append(owner.ones(n, dtype=g.dtype))
             target += letter
-        result.append(xp.einsum(f"{','.join(names)}->{target}", *values))
+        result.append(_contract(xp, f"{','.join(names)}->{target}", values))
     return result
 
 
-@op(joint=(("tensors",), _contract_gradients))
-def contract(xp: Any, *tensors: Array, subscripts: str) -> Array:
+def _contract(xp: Any, subscripts: str, tensors: Sequence[Any]) -> Any:
+    """einsum, by matrix products where something is summed and finding them, 10 µs, pays."""
+    if xp is functions:
+        return xp.einsum(subscripts, *tensors)
+    left, _, right = subscripts.partition("->")
+    sizes = {pair for term, t in zip(left.split(","), tensors) for pair in zip(term, t.shape)}
+    summed = any(letter not in right for letter, _ in sizes)
+    large = math.prod(n for _, n in sizes) > _LARGE
+    return xp.einsum(subscripts, *tensors, optimize=len(tensors) > 1 and summed and large)
+
+
+@op(joint=(("tensors",), _einsum_gradients))
+def _einsum(xp: Any, *tensors: Array, subscripts: str) -> Array:
     """einsum with explicit subscripts: no ``...``, and an arrow."""
-    return xp.einsum(subscripts, *tensors, optimize=len(tensors) > 2)
+    return _contract(xp, subscripts, tensors)
 
 
 functions.einsum = einsum

@@ -13,7 +13,7 @@ from minigrad.errors import InputError, unknown
 from minigrad.ops.activations import sigmoid
 from minigrad.ops.elementwise import abs, clip, log, mul, square, sub
 from minigrad.ops.reductions import log_softmax, mean, sum
-from minigrad.ops.shaping import take
+from minigrad.ops.shaping import reshape
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "huber", "mae", "mse"]
 
@@ -31,7 +31,8 @@ def _reduce(losses: Tensor, weights: Any, reduction: str) -> Tensor:
         if reduction == "mean" and not total > 0:
             raise InputError(f"the sample weights add up to {total}: a mean needs more than 0")
         losses = mul(losses, weights)
-        return sum(losses) / total if reduction == "mean" else _reduce(losses, None, reduction)
+        if reduction == "mean":
+            return sum(losses) / total
     if reduction == "mean":
         return mean(losses)
     return sum(losses) if reduction == "sum" else losses
@@ -96,7 +97,7 @@ def huber(
     z=lambda xp, g, z, t: g * (within(xp, sigmoid, z) - t),
     t=lambda g, z: -g * z,
 )
-def _binary_from_logits(xp: Any, z: Array, t: Array) -> Array:
+def _binary_cross_entropy(xp: Any, z: Array, t: Array) -> Array:
     return xp.maximum(z, 0.0) - z * t + xp.log1p(xp.exp(-xp.abs(z)))
 
 
@@ -124,31 +125,25 @@ def binary_cross_entropy(
             f"{target.max():g}"
         )
     if from_logits:
-        return _reduce(_binary_from_logits(prediction, target), weights, reduction)
+        return _reduce(_binary_cross_entropy(prediction, target), weights, reduction)
     p = clip(prediction, EPSILON, 1 - EPSILON)
     return _reduce(-(target * log(p) + (1 - target) * log(1 - p)), weights, reduction)
 
 
-def _label_index(labels: Array) -> tuple[Any, ...]:
-    """The index that picks each row's entry at its label."""
-    if labels.ndim == 1:
-        return array_module(labels).arange(len(labels)), labels
-    return (*array_module(labels).indices(labels.shape, sparse=True), labels)
-
-
 def _label_gradient(xp: Any, g: Any, logits: Any, y: Any, labels: Array) -> Any:
-    # y = logsumexp − logit of the label, so softmax = exp(logits − logsumexp) needs no new sum.
-    logsumexp = y + logits[_label_index(labels)]
-    p = xp.exp(logits - logsumexp[..., None])
-    classes = array_module(labels).arange(logits.shape[-1])
-    return g[..., None] * (p - (classes == labels[..., None]))
+    # softmax = exp(logits − logit of the label − y), so it needs no new sum; and a difference of
+    # logits has no part in what they have in common
+    owner = array_module(labels)
+    at_labels = logits[owner.arange(len(labels)), labels]
+    p = xp.exp(logits - at_labels[:, None] - y[:, None])
+    return g[:, None] * (p - (owner.arange(logits.shape[-1]) == labels[:, None]))
 
 
 @op(logits=_label_gradient)
-def _from_logits(xp: Any, logits: Array, labels: Array) -> Array:
-    top = logits.max(axis=-1, keepdims=True)
-    logsumexp = xp.log(xp.exp(logits - top).sum(axis=-1)) + top[..., 0]
-    return logsumexp - logits[_label_index(labels)]
+def _cross_entropy(xp: Any, logits: Array, labels: Array) -> Array:
+    """−ln softmax(logits) at the labels: (n, classes), (n,) -> (n,)."""
+    z = logits - logits.max(axis=1, keepdims=True)
+    return xp.log(xp.exp(z).sum(axis=1)) - z[xp.arange(len(labels)), labels]
 
 
 def cross_entropy(
@@ -177,9 +172,15 @@ def cross_entropy(
         logs = log_softmax(prediction) if from_logits else _log_probabilities(prediction)
         return _reduce(-sum(logs * labels, axis=-1), weights, reduction)
     _check_labels(prediction, labels)
+    shape, classes = labels.shape, prediction.shape[-1]
+    if len(shape) != 1:
+        prediction, labels = reshape(prediction, (labels.size, classes)), labels.reshape(-1)
     if from_logits:
-        return _reduce(_from_logits(prediction, labels), weights, reduction)
-    return _reduce(-take(_log_probabilities(prediction), _label_index(labels)), weights, reduction)
+        losses = _cross_entropy(prediction, labels)
+    else:
+        rows = array_module(labels).arange(len(labels))
+        losses = -_log_probabilities(prediction)[rows, labels]
+    return _reduce(losses if len(shape) == 1 else reshape(losses, shape), weights, reduction)
 
 
 def _log_probabilities(p: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minigrad.autograd import Tensor, op
-from minigrad.backend import Array
+from minigrad.backend import Array, array_module
+from minigrad.errors import InputError
 
 __all__ = [
     "cumsum", "flip", "isfinite", "layer_norm", "log_softmax", "logsumexp", "max", "mean", "min",
@@ -61,23 +62,37 @@ def sum(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 @op(x=lambda xp, g, x_shape, axis: _spread(xp, g / _count(x_shape, axis), x_shape, axis))
 def mean(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The arithmetic mean over ``axis``."""
+    if x.dtype.char == "e":  # a sum of float16 would overflow at 65504
+        return x.mean(axis=axis, keepdims=keepdims)
     return x.sum(axis=axis, keepdims=keepdims) / _count(x.shape, axis)
 
 
+def _freedom(shape: tuple[int, ...], axis: Axis, ddof: int) -> int:
+    """n − ddof, by which a variance divides."""
+    n = _count(shape, axis)
+    if n <= ddof:
+        raise InputError(
+            f"a variance divides by n - ddof, which is {n} - {ddof} for shape {shape} and axis "
+            f"{axis}: give more than {ddof} elements, or a smaller ddof"
+        )
+    return n - ddof
+
+
 def _var_gradient(xp: Any, g: Any, x: Any, axis: Axis, ddof: int) -> Any:
-    scale = 2 / (_count(x.shape, axis) - ddof)
+    scale = 2 / _freedom(x.shape, axis, ddof)
     return _kept(g, x.shape, axis) * scale * (x - x.mean(axis=axis, keepdims=True))
 
 
 @op(x=_var_gradient)
 def var(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
     """The variance over ``axis``: the mean squared distance from the mean, with n − ddof for n."""
+    _freedom(x.shape, axis, ddof)
     return x.var(axis=axis, keepdims=keepdims, ddof=ddof)
 
 
 def _std_gradient(xp: Any, g: Any, x: Any, y: Any, axis: Axis, ddof: int) -> Any:
     y = _kept(y, x.shape, axis)
-    scale = 1 / (_count(x.shape, axis) - ddof)
+    scale = 1 / _freedom(x.shape, axis, ddof)
     centred = x - x.mean(axis=axis, keepdims=True)
     return _kept(g, x.shape, axis) * scale * centred / xp.where(y == 0, 1.0, y)
 
@@ -85,6 +100,7 @@ def _std_gradient(xp: Any, g: Any, x: Any, y: Any, axis: Axis, ddof: int) -> Any
 @op(x=_std_gradient)
 def std(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
     """The standard deviation over ``axis``; its gradient at equal values is 0."""
+    _freedom(x.shape, axis, ddof)
     return x.std(axis=axis, keepdims=keepdims, ddof=ddof)
 
 
@@ -118,18 +134,26 @@ def min(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 def _prod_gradient(xp: Any, g: Any, x: Any, y: Any, axis: Axis) -> Any:
     g = _kept(g, x.shape, axis)
-    if x.size == 0 or float(xp.min(xp.abs(x))) > 0:
-        return g * _kept(y, x.shape, axis) / x
-    # With a zero somewhere y/x is no use: multiply the others, one row of others per element.
+    if isinstance(x, Tensor):
+        return g * (_others(xp, x, axis) if (x.data == 0).any() else _kept(y, x.shape, axis) / x)
+    # the product of the others: 0 if a zero is among them, else the product of all but x and zeros
+    zero = x == 0
+    rest = xp.where(zero, 1.0, x)
+    whole = rest.prod(axis=axis, keepdims=True)
+    return g * xp.where(zero.sum(axis=axis, keepdims=True) == zero, whole / rest, 0.0)
+
+
+def _others(xp: Any, x: Tensor, axis: Axis) -> Any:
+    """For each element the product of the others over ``axis``, one row of n others for each: the
+    derivatives of this one are right at zeros too."""
     axes = _axes(x.shape, axis)
-    order = tuple(a for a in range(len(x.shape)) if a not in axes) + axes
+    order = tuple(a for a in range(x.ndim) if a not in axes) + axes
     moved = xp.transpose(x, order)
     n = _count(x.shape, axis)
     rows = moved.reshape((*moved.shape[: len(order) - len(axes)], 1, n))
-    diagonal = [[i == j for j in range(n)] for i in range(n)]
+    diagonal = array_module(x.data).eye(n, dtype=bool)
     others = xp.prod(xp.where(diagonal, 1.0, rows), axis=-1).reshape(moved.shape)
-    back = tuple(sorted(range(len(order)), key=order.__getitem__))
-    return g * xp.transpose(others, back)
+    return xp.transpose(others, tuple(sorted(range(len(order)), key=order.__getitem__)))
 
 
 @op(x=_prod_gradient)

@@ -75,7 +75,9 @@ def _astype(xp: Any, x: Array, like: Array) -> Array:
 
 
 def to(x: Tensor, device: str) -> Tensor:
-    """x on ``device`` (``"cpu"``, ``"cuda:0"``); the gradient comes back to x's own device."""
+    """x on ``device`` (``"cpu"``, ``"cuda"`` for ``"cuda:0"``, ``"cuda:1"``, …); the gradient comes
+    back to x's own device."""
+    device = "cuda:0" if device == "cuda" else device
     return x if x.device == device else _to(x, device, x.device)
 
 
@@ -173,6 +175,6 @@ def _raw(index: Any) -> Any:
     return index.data if isinstance(index, Tensor) else index
 
 
-def take(x: Tensor, index: Any) -> Tensor:
-    """``x[index]``, the index holding Tensors or arrays."""
-    return getitem(x, _raw(index))
+def index(x: Tensor, place: Any) -> Tensor:
+    """``x[place]``, the place holding Tensors or arrays."""
+    return getitem(x, _raw(place))

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, Unpack
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from minigrad.backend import Array, array_module
-from minigrad.optim._checks import Check, fraction, one_of, positive
-from minigrad.optim.base import Block, Common, Hyper, Optimizer, Parameters, Rate
+from minigrad.optim._checks import fraction, one_of, positive
+from minigrad.optim.base import Defaults, Hyper, Optimizer
 
 __all__ = ["Adam", "AdamW", "adam_step", "adam_step_hat"]
 
 
 def adam_step(
-    theta: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    t: int,
-    *,
-    eta: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-) -> tuple[Array, Array, Array]:
+    theta: Array, g: Array, m: Array, v: Array, t: int, *,
+    eta: float, beta1: float, beta2: float, epsilon: float,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """Algorithm 1 of Kingma & Ba (2015), as PyTorch has it; ``t`` counts from 1."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
@@ -33,17 +26,9 @@ def adam_step(
 
 
 def adam_step_hat(
-    theta: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    t: int,
-    *,
-    eta: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-) -> tuple[Array, Array, Array]:
+    theta: Array, g: Array, m: Array, v: Array, t: int, *,
+    eta: float, beta1: float, beta2: float, epsilon: float,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """The paper's shorter form with ε̂ (end of its section 2), as Keras and Chainer have it."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
@@ -54,105 +39,64 @@ def adam_step_hat(
 class Adam(Optimizer):
     """Two moments, bias-corrected, and so a step of its own for each coordinate (E16).
 
-    ``epsilon_placement="outside"``: ηm̂/(√v̂ + ε), Algorithm 1 and PyTorch. ``"hat"``:
-    η√(1−β₂ᵗ)/(1−β₁ᵗ) · m/(√v + ε), Keras (with ε = 1e-7) and Chainer. They differ where
-    gradients are about as small as ε: at t = 1, g = ε = 1e-8, η = 1e-3 the steps are 5.0e-4
-    and 3.1e-5.
+    ``beta1=0.9``, ``beta2=0.999``, ``epsilon=1e-8`` and ``epsilon_placement="outside"``:
+    ηm̂/(√v̂ + ε), Algorithm 1 and PyTorch. ``"hat"``: η√(1−β₂ᵗ)/(1−β₁ᵗ) · m/(√v + ε), Keras (with
+    ε = 1e-7) and Chainer. They differ where gradients are about as small as ε: at t = 1,
+    g = ε = 1e-8, η = 1e-3 the steps are 5.0e-4 and 3.1e-5.
     """
 
-    checks: ClassVar[dict[str, Check]] = {
-        "beta1": fraction,
-        "beta2": fraction,
-        "epsilon": positive,
-        "epsilon_placement": one_of("outside", "hat"),
+    state = ("m", "v")
+    hyper: ClassVar[Defaults] = {
+        "beta1": (0.9, fraction),
+        "beta2": (0.999, fraction),
+        "epsilon": (1e-8, positive),
+        "epsilon_placement": ("outside", one_of("outside", "hat")),
     }
+    takes = ("eta", "t")
 
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate,
-        *,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        epsilon_placement: Literal["outside", "hat"] = "outside",
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr,
-            beta1=beta1,
-            beta2=beta2,
-            epsilon=epsilon,
-            epsilon_placement=epsilon_placement,
-            **common,
-        )
+    @staticmethod
+    def formula(*arrays: Array, epsilon_placement: str, **h: Any) -> tuple[Array, Array, Array]:
+        """Either step, by the place of its ε."""
+        step = adam_step if epsilon_placement == "outside" else adam_step_hat
+        return step(*arrays, **h)
 
-    def _state_names(self) -> tuple[str, ...]:
-        return ("m", "v")
-
-    def _formula(self, theta: Array, g: Array, state: tuple[Array, ...], h: Hyper) -> Any:
-        step = adam_step if h["epsilon_placement"] == "outside" else adam_step_hat
-        m, v = state
-        beta1, beta2, epsilon = h["beta1"], h["beta2"], h["epsilon"]
-        return step(theta, g, m, v, h["t"], eta=h["lr"], beta1=beta1, beta2=beta2, epsilon=epsilon)
-
-    def _in_place(self, block: Block, h: Hyper) -> None:
-        alpha, epsilon = corrected(h)
-        for theta, g, (m, v), (s, _) in self._chunks(block, h):
-            moments_(g, m, v, s, h)
-            direction_(m, v, epsilon, s)
-            s *= alpha
-            theta -= s
+    @staticmethod
+    def in_place(theta: Array, g: Array, m: Array, v: Array, s: Array, _: Array, h: Hyper) -> None:
+        """Both corrections in two scalars: ηm̂/(√v̂ + ε) = ηc/(1−β₁ᵗ) · m/(√v + cε); ε̂ is cε."""
+        ratio, c = corrections(h)
+        moments_(g, m, v, s, h)
+        direction_(m, v, h["epsilon"] * (c if h["epsilon_placement"] == "outside" else 1), s)
+        s *= h["eta"] * ratio
+        theta -= s
 
 
 class AdamW(Adam):
-    """Adam with decoupled decay θ ← (1 − ηλ)θ, 0.01 by default (Loshchilov & Hutter 2019).
+    """Adam with decoupled decay θ ← (1 − ηλ)θ (Loshchilov & Hutter 2019): ``weight_decay=0.01``.
 
     As PyTorch's, except that biases and gains are not decayed (see :class:`Optimizer`).
     """
 
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate,
-        *,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        epsilon_placement: Literal["outside", "hat"] = "outside",
-        **common: Unpack[Common],
-    ) -> None:
-        common.setdefault("weight_decay", 0.01)
-        super().__init__(
-            parameters,
-            lr,
-            beta1=beta1,
-            beta2=beta2,
-            epsilon=epsilon,
-            epsilon_placement=epsilon_placement,
-            **common,
-        )
+    penalties: ClassVar[Mapping[str, float]] = {**Adam.penalties, "weight_decay": 0.01}
 
 
-def corrected(h: Hyper) -> tuple[float, float]:
-    """α and ε' such that the step is α·m/(√v + ε'): both bias corrections in two scalars.
-
-    η·m/(1−β₁ᵗ) / (√v/c + ε) = ηc/(1−β₁ᵗ) · m/(√v + cε) with c = √(1−β₂ᵗ); ε̂ is cε renamed.
-    """
+def corrections(h: Hyper) -> tuple[float, float]:
+    """c/(1−β₁ᵗ) and c = √(1−β₂ᵗ)."""
     c = math.sqrt(1 - h["beta2"] ** h["t"])
-    alpha = h["lr"] * c / (1 - h["beta1"] ** h["t"])
-    return alpha, h["epsilon"] * c if h["epsilon_placement"] == "outside" else h["epsilon"]
+    return c / (1 - h["beta1"] ** h["t"]), c
 
 
 def moments_(g: Array, m: Array, v: Array, s: Array, h: Hyper) -> None:
     """m ← β₁m + (1−β₁)g and v ← β₂v + (1−β₂)g² in place; ``s`` is overwritten."""
-    xp = array_module(g)
     m *= h["beta1"]
-    m += xp.multiply(g, 1 - h["beta1"], out=s)
-    v *= h["beta2"]
-    xp.multiply(g, g, out=s)
-    s *= 1 - h["beta2"]
+    m += array_module(g).multiply(g, 1 - h["beta1"], out=s)
+    mean_square_(g, v, s, h["beta2"])
+
+
+def mean_square_(g: Array, v: Array, s: Array, rho: float) -> None:
+    """v ← ρv + (1−ρ)g² in place; ``s`` is overwritten."""
+    v *= rho
+    array_module(g).multiply(g, g, out=s)
+    s *= 1 - rho
     v += s
 
 

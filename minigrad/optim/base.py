@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, ClassVar, Literal, TypeAlias, TypedDict
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from minigrad.arena import Arena
-from minigrad.backend import Array, array_module, device_of, to_numpy
-from minigrad.errors import InputError
-from minigrad.optim._checks import Check, checked, non_negative, one_of, positive, rate
-from minigrad.optim.groups import arenas_and_groups
-from minigrad.optim.regularisation import (
-    decayed,
-    effective_gradient,
-    effective_gradient_,
-    soft_threshold,
-    soft_threshold_,
-)
+from minigrad.arena import Arena, arenas_of
+from minigrad.backend import Array, aligned_zeros, array_module, to_numpy
+from minigrad.errors import InputError, unknown
+from minigrad.optim._checks import Check, checked, non_negative, positive, rate
+from minigrad.optim.executor import EXECUTORS, Block, Hyper, Scratch
+from minigrad.optim.groups import arenas_in, assign, axes_of, named_parameters, settings_of
+from minigrad.state import check_names
 
-__all__ = ["Block", "Common", "Hyper", "Optimizer", "Parameters", "Rate"]
+__all__ = ["Defaults", "Hyper", "Optimizer", "Parameters", "Rate"]
 
 Parameters: TypeAlias = Any
 """A Module, a mapping from names to Parameters, an iterable of Parameters, or an Arena or more."""
@@ -32,38 +28,8 @@ Parameters: TypeAlias = Any
 Rate: TypeAlias = float | Callable[[int], float]
 """A learning rate above 0, or a schedule: number of updates done -> learning rate."""
 
-Hyper: TypeAlias = Mapping[str, Any]
-"""One group's hyper-parameters in one step: plain Python numbers, with ``lr`` and ``t`` from 1."""
-
-CHUNK = 131072
-"""Elements a NumPy rule handles at a time. Adam on 109,386 and on 6 million float32 parameters, in
-times of this choice: 16k 1.24 and 1.30 (calls), 32k 1.12 and 1.16, 64k 0.98 and 1.01, 256k 1.01
-and 0.94, the whole of 6 million 1.46 (memory)."""
-
-
-class Common(TypedDict, total=False):
-    """The keywords that every optimizer takes; :class:`Optimizer` says what they mean."""
-
-    weight_decay: float
-    l1: float
-    l2: float
-    proximal_l1: float
-    groups: Mapping[str, Mapping[str, Any]] | None
-    form: Literal["in_place", "formula"]
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A stretch of an arena under one group's hyper-parameters: 1-D views of equal length.
-
-    ``chunks`` are the same views cut into pieces for the cache, each with three work arrays.
-    """
-
-    group: str
-    theta: Array
-    g: Array
-    state: tuple[Array, ...]
-    chunks: list[tuple[Array, Array, tuple[Array, ...], Array]]
+Defaults: TypeAlias = Mapping[str, tuple[Any, Check]]
+"""Hyper-parameters by name: the default, and what a value may be."""
 
 
 class Optimizer(ABC):
@@ -81,61 +47,99 @@ class Optimizer(ABC):
 
     ``groups={"head": {"match": "head.*", "lr": 0.1}}`` gives other hyper-parameters to the
     parameters whose names match a shell pattern (or one of a list); what a group states holds
-    for all of them, biases too. ``form="formula"`` runs the teaching step in place of the fast
-    one. Raises :class:`InputError` for values out of range, unknown names, patterns that match
-    nothing, and a schedule that gives a negative rate or NaN (0 is allowed there).
+    for all of them, biases too. ``optimizer.groups`` shows what holds, and is read-only.
+    ``form="formula"`` runs the teaching step in place of the fast one. Raises
+    :class:`InputError` for values out of range, unknown names, patterns that match nothing,
+    and a schedule that gives a negative rate or NaN (0 is allowed there).
+
+    A subclass is a rule: the names of its ``state`` buffers, its hyper-parameters, and two forms.
     """
 
-    checks: ClassVar[dict[str, Check]] = {}
+    state: ClassVar[tuple[str, ...]] = ()
+    hyper: ClassVar[Defaults] = {}
+    penalties: ClassVar[Mapping[str, float]] = {
+        "weight_decay": 0.0, "l1": 0.0, "l2": 0.0, "proximal_l1": 0.0,
+    }  # fmt: skip
+    takes: ClassVar[tuple[str, ...]] = ("eta",)
+    """What ``formula`` takes besides ``hyper``: the rate ``eta``, the step ``t`` from 1 on, or
+    ``weight_decay``, where the rule decays by itself."""
     per_span: ClassVar[bool] = False
-    decay_in_rule: ClassVar[bool] = False
+    """Whether the rule looks at whole tensors: then it has a ``finish``."""
+    __signature__: ClassVar[inspect.Signature]
+
+    @staticmethod
+    @abstractmethod
+    def formula(*arrays: Any, **h: Any) -> Any:
+        """The teaching step of (theta, g, *state): (theta, *state) after it, in new arrays."""
+
+    @staticmethod
+    @abstractmethod
+    def in_place(*arrays: Any) -> None:
+        """The same from (theta, g, *state, s, other, h), in place; ``s``, ``other`` are scratch."""
+
+    @staticmethod  # noqa: B027
+    def finish(theta: Array, update: Array, h: Hyper) -> None:
+        """With ``per_span``: what a whole tensor needs; ``update`` was ``other`` in its pieces."""
+
+    def __init_subclass__(cls) -> None:
+        _, *known, _ = inspect.signature(Optimizer.__init__).parameters.values()
+        keywords = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            for name, default in _defaults(cls).items()
+        ]
+        cls.__signature__ = inspect.Signature([*known, *keywords])
 
     def __init__(
         self,
         parameters: Parameters,
         lr: Rate,
         *,
-        weight_decay: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        proximal_l1: float = 0.0,
         groups: Mapping[str, Mapping[str, Any]] | None = None,
         form: Literal["in_place", "formula"] = "in_place",
         **hyper: Any,
     ) -> None:
         owner = type(self).__name__
-        penalties = {"weight_decay": weight_decay, "l1": l1, "l2": l2, "proximal_l1": proximal_l1}
-        checks = {**self.checks, **dict.fromkeys(penalties, non_negative), "lr": rate}
-        values = checked({**hyper, **penalties, "lr": lr}, checks, owner)
+        checks = {name: check for name, (_, check) in self.hyper.items()}
+        checks |= {**dict.fromkeys(self.penalties, non_negative), "lr": rate}
+        values = _defaults(type(self)) | checked({**hyper, "lr": lr}, checks, owner)
         self._lr: Rate = values.pop("lr")
-        self.form = one_of("in_place", "formula")(f"form of {owner}", form)
-        self.arenas: list[Arena]
-        self.groups: dict[str, dict[str, Any]]
-        self.arenas, self.groups, group_of = arenas_and_groups(
-            parameters, groups or {}, values, list(penalties), checks, owner
-        )
+        if form not in EXECUTORS:
+            raise unknown(f"form of {owner}", form, EXECUTORS)
+        self.form = form
+        patterns = {name: h.get("match") for name, h in (groups or {}).items()}
+        overrides = {
+            name: checked(
+                {k: h[k] for k in h if k != "match"}, checks, owner, f" in group '{name}'"
+            )
+            for name, h in (groups or {}).items()
+        }
+        self.arenas, group_of = _placed(parameters, patterns, owner)
+        found = {
+            group: settings_of(group, values, self.penalties, overrides)
+            for group in dict.fromkeys(group_of.values())
+        }
+        self.groups = MappingProxyType({name: MappingProxyType(h) for name, h in found.items()})
         self.steps = 0
-        self._names = self._state_names()
+        self._names = names = self._state_names()
         self._state = [
-            tuple(array_module(arena.data).zeros_like(arena.data) for _ in self._names)
+            [aligned_zeros(array_module(arena.data), len(arena), arena.data.dtype) for _ in names]
             for arena in self.arenas
         ]
-        self._buffers: dict[tuple[str, Any, str], Array] = {}
-        self._blocks = list(self._cut(group_of))
-        together = dict.fromkeys(group_of, next(iter(self.groups)))
-        self._merged = self._blocks if self.per_span else list(self._cut(together))
+        group_of = {name: self._first_like(group) for name, group in group_of.items()}
+        self._blocks = [
+            block
+            for arena, buffers in zip(self.arenas, self._state, strict=True)
+            for block in _cut(arena, buffers, group_of, self.per_span)
+        ]
+        self._blocks.sort(key=lambda block: -block.theta.size)  # the largest makes the scratch
+        scratch = Scratch()
+        self._updates = [
+            (block.group, EXECUTORS[form](self, block, scratch)) for block in self._blocks
+        ]
 
-    @abstractmethod
     def _state_names(self) -> tuple[str, ...]:
-        """Names of the state buffers, each as long as the arena's."""
-
-    @abstractmethod
-    def _formula(self, theta: Array, g: Array, state: tuple[Array, ...], h: Hyper) -> Any:
-        """The teaching step: ``(theta, *state)`` after one update, in new arrays."""
-
-    @abstractmethod
-    def _in_place(self, block: Block, h: Hyper) -> None:
-        """The fast step, equal to the formula with regularisation; a kernel's place too."""
+        """The buffers that these groups need."""
+        return self.state
 
     @property
     def lr(self) -> float:
@@ -163,16 +167,14 @@ class Optimizer(ABC):
             clip_value = positive("step: clip_value", clip_value)
         now = {"t": self.steps + 1, "scale": float(scale), "clip_value": clip_value}
         hyper = {
-            name: {**h, **now, "lr": self._rate(h.get("lr", self._lr))}
-            for name, h in self.groups.items()
+            group: {**h, **now, "eta": self._rate(h.get("lr", self._lr))}
+            for group, h in self.groups.items()
         }
-        update = self._in_place if self.form == "in_place" else self._by_formula
-        first, *others = hyper.values()
-        for block in self._blocks if any(h != first for h in others) else self._merged:
-            update(block, hyper[block.group])
-        self.steps += 1
         for arena in self.arenas:
             arena.touch()
+        for group, update in self._updates:
+            update(hyper[group])
+        self.steps += 1
 
     def zero_grad(self) -> None:
         """Write zeros to all gradients."""
@@ -204,23 +206,10 @@ class Optimizer(ABC):
         Raises :class:`InputError` that lists all that is missing, unexpected, of another shape or
         dtype; then nothing is changed.
         """
-        expected = self.state_dict()
-        problems = [f"{name} is missing" for name in expected.keys() - state.keys()]
-        problems += [f"{name} is unexpected" for name in state.keys() - expected.keys()]
-        problems += [
-            f"{name} is {state[name].dtype}{list(state[name].shape)}, "
-            f"expected {value.dtype}{list(value.shape)}"
-            for name, value in expected.items()
-            if name in state
-            and (state[name].shape, state[name].dtype) != (value.shape, value.dtype)
-        ]
-        if not problems and int(state["steps"]) < 0:
-            problems = [f"steps is {int(state['steps'])}, expected 0 or more"]
-        if problems:
-            raise InputError(
-                f"this is no state of this {type(self).__name__}: {'; '.join(sorted(problems))}; "
-                "load it into the optimizer and the model that it was saved from"
-            )
+        check_names(self.state_dict(), state, f"this is no state of this {type(self).__name__}")
+        steps = int(state["steps"])
+        if steps < 0:
+            raise InputError(f"steps is {steps} in this state, but must be 0 or above")
         if "lr" in state:
             self.lr = float(state["lr"])
         for prefix, schedule in self._stateful_schedules():
@@ -228,7 +217,7 @@ class Optimizer(ABC):
             schedule.load_state_dict({key: state[f"{prefix}/{key}"] for key in keys})
         for name, view in self._views():
             view[...] = array_module(view).asarray(state[name])
-        self.steps = int(state["steps"])
+        self.steps = steps
 
     def _rate(self, lr: Rate) -> float:
         if not callable(lr):
@@ -254,64 +243,54 @@ class Optimizer(ABC):
                     view = buffer[span.start : span.stop].reshape(span.shape)
                     yield f"{name}/{span.name}", view
 
-    def _cut(self, group_of: Mapping[str, str]) -> Iterator[Block]:
-        """Runs of spans of one group: one block each, or a block a span (``per_span``)."""
-        for arena, buffers in zip(self.arenas, self._state, strict=True):
-            for group, run in groupby(arena.spans, lambda span: group_of[span.name]):
-                spans = list(run)
-                pieces: Iterable[Sequence[Any]] = ([s] for s in spans) if self.per_span else [spans]
-                for piece in pieces:
-                    cut = slice(piece[0].start, piece[-1].stop)
-                    if cut.start < cut.stop:
-                        state = tuple(buffer[cut] for buffer in buffers)
-                        theta, g = arena.data[cut], arena.grad[cut]
-                        yield Block(group, theta, g, state, self._chunked(theta, g, state))
+    def _first_like(self, name: str) -> str:
+        """The first group whose settings are those of ``name``: the two share blocks."""
+        mine = self.groups[name]
+        # schedules may be equal and yet apart in what they have observed
+        alike = (k for k, h in self.groups.items() if h == mine and h.get("lr") is mine.get("lr"))
+        return next(alike)
 
-    def _chunked(
-        self, theta: Array, g: Array, state: tuple[Array, ...]
-    ) -> list[tuple[Array, Array, tuple[Array, ...], Array]]:
-        size = theta.size
-        # on a GPU a pass is a launch: larger pieces, yet no scratch as large as the model
-        length = min(size, CHUNK if array_module(theta) is np else 64 * CHUNK)
-        work = self._scratch(theta, 3 * length).reshape(3, length)
-        cuts = [slice(i, min(i + length, size)) for i in range(0, size, length)]
-        return [
-            (theta[cut], g[cut], tuple(b[cut] for b in state), work[:, : cut.stop - cut.start])
-            for cut in cuts
-        ]
 
-    def _by_formula(self, block: Block, h: Hyper) -> None:
-        theta, tau = block.theta, h["lr"] * h["proximal_l1"]
-        g = effective_gradient(theta, block.g, h)
-        if not self.decay_in_rule:
-            theta = decayed(theta, h["lr"], h["weight_decay"])
-        theta, *state = self._formula(theta, g, block.state, h)
-        block.theta[...] = soft_threshold(theta, tau) if tau else theta
-        for buffer, value in zip(block.state, state, strict=True):
-            buffer[...] = value
+def _defaults(rule: type[Optimizer]) -> dict[str, Any]:
+    return {**{name: default for name, (default, _) in rule.hyper.items()}, **rule.penalties}
 
-    def _chunks(
-        self, block: Block, h: Hyper
-    ) -> Iterator[tuple[Array, Array, tuple[Array, ...], tuple[Array, Array]]]:
-        """``theta, g, state`` of a block and two work arrays, a cache-sized piece at a time.
 
-        What holds for every rule happens here, while the piece is in cache: ``g`` arrives scaled,
-        clipped and penalised, θ decayed; the soft threshold follows when the rule is through.
-        """
-        tau = h["lr"] * h["proximal_l1"]
-        keep = 1.0 if self.decay_in_rule else 1 - h["lr"] * h["weight_decay"]
-        for theta, g, state, (penalised, s, other) in block.chunks:
-            g = effective_gradient_(theta, g, h, penalised, s)
-            if keep != 1:
-                theta *= keep
-            yield theta, g, state, (s, other)
-            if tau:
-                soft_threshold_(theta, tau, s)
+def _placed(
+    parameters: Parameters, patterns: Mapping[str, Any], owner: str
+) -> tuple[list[Arena], dict[str, str]]:
+    """The arenas, and the group of each parameter."""
+    arenas = arenas_in(parameters)
+    spans = {span.name: span for arena in arenas for span in arena.spans}
+    named: dict[str, Any] = spans or named_parameters(parameters)
+    if not named:
+        raise InputError(
+            f"{owner} was given no parameters; pass a module that has some, or its parameters"
+        )
+    group_of = assign(axes_of(named), patterns)
+    if not arenas:
+        members: dict[str, list[str]] = {}
+        for name, group in group_of.items():
+            members.setdefault(group, []).append(name)
+        arenas = arenas_of({name: named[name] for name in group_of}, members)
+    return arenas, group_of
 
-    def _scratch(self, like: Array, size: int, use: str = "work") -> Array:
-        """``size`` elements of ``like``'s dtype and device, kept from step to step."""
-        key = (use, like.dtype, device_of(like))
-        buffer = self._buffers.get(key)
-        if buffer is None or buffer.size < size:
-            buffer = self._buffers[key] = array_module(like).empty(size, like.dtype)
-        return buffer[:size]
+
+def _cut(
+    arena: Arena,
+    buffers: Sequence[Array],
+    group_of: Mapping[str, str],
+    per_span: bool,
+    owned: slice = slice(None),
+) -> Iterator[Block]:
+    """Runs of spans of one group, or each span (``per_span``), as far as they lie in ``owned``.
+
+    ``owned`` is the part of the arena whose state is here: ``buffers`` begin and end with it.
+    """
+    first, last, _ = owned.indices(len(arena))
+    runs = groupby(arena.spans, lambda span: span.name if per_span else group_of[span.name])
+    for spans in (list(run) for _, run in runs):
+        start, stop = max(spans[0].start, first), min(spans[-1].stop, last)
+        if start < stop:
+            state = tuple(buffer[start - first : stop - first] for buffer in buffers)
+            theta, g = arena.data[start:stop], arena.grad[start:stop]
+            yield Block(group_of[spans[0].name], theta, g, state)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Unpack
+from typing import ClassVar
 
 from minigrad.backend import Array, array_module
-from minigrad.optim._checks import Check, fraction
-from minigrad.optim.base import Block, Common, Hyper, Optimizer, Parameters, Rate
+from minigrad.optim._checks import fraction
+from minigrad.optim.base import Defaults, Hyper, Optimizer
 
 __all__ = ["Lion", "lion_step"]
 
@@ -22,36 +22,22 @@ def lion_step(
 class Lion(Optimizer):
     """Every coordinate moves by exactly η, up, down or not at all; one state buffer.
 
-    The paper takes η three to ten times smaller than AdamW's and ``weight_decay`` as much larger.
+    ``beta1=0.9``, ``beta2=0.99``. The paper takes η three to ten times smaller than AdamW's and
+    ``weight_decay`` as much larger.
     """
 
-    checks: ClassVar[dict[str, Check]] = {"beta1": fraction, "beta2": fraction}
+    state = ("m",)
+    hyper: ClassVar[Defaults] = {"beta1": (0.9, fraction), "beta2": (0.99, fraction)}
+    formula = staticmethod(lion_step)
 
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate,
-        *,
-        beta1: float = 0.9,
-        beta2: float = 0.99,
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(parameters, lr, beta1=beta1, beta2=beta2, **common)
-
-    def _state_names(self) -> tuple[str, ...]:
-        return ("m",)
-
-    def _formula(self, theta: Array, g: Array, state: tuple[Array, ...], h: Hyper) -> Any:
-        return lion_step(theta, g, *state, eta=h["lr"], beta1=h["beta1"], beta2=h["beta2"])
-
-    def _in_place(self, block: Block, h: Hyper) -> None:
-        xp = array_module(block.theta)
-        for theta, g, (m,), (s, other) in self._chunks(block, h):
-            # the formula's own roundings: an algebraic shortcut could turn a sign
-            xp.multiply(m, h["beta1"], out=s)
-            s += xp.multiply(g, 1 - h["beta1"], out=other)
-            xp.sign(s, out=s)
-            s *= h["lr"]
-            theta -= s
-            m *= h["beta2"]
-            m += xp.multiply(g, 1 - h["beta2"], out=s)
+    @staticmethod
+    def in_place(theta: Array, g: Array, m: Array, s: Array, other: Array, h: Hyper) -> None:
+        """The formula's own roundings: an algebraic shortcut could turn a sign."""
+        xp = array_module(theta)
+        xp.multiply(m, h["beta1"], out=s)
+        s += xp.multiply(g, 1 - h["beta1"], out=other)
+        xp.sign(s, out=other)  # in place it takes NumPy seven times as long
+        other *= h["eta"]
+        theta -= other
+        m *= h["beta2"]
+        m += xp.multiply(g, 1 - h["beta2"], out=s)

@@ -83,13 +83,10 @@ class Schedule(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Plain data for a configuration file; :func:`schedule_from` reads it back."""
-        fields = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(cast(Any, self))
-        }
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(cast(Any, self))}
         return {"name": self.name} | {
-            key: value.describe() if isinstance(value, Schedule) else value
-            for key, value in fields.items()
-            if not key.startswith("_")
+            name: value.describe() if isinstance(value, Schedule) else value
+            for name, value in values.items()
         }
 
 
@@ -260,19 +257,11 @@ class ReduceOnPlateau(Schedule):
 
 
 SCHEDULES: dict[str, type[Schedule]] = {
-    cls.name: cls
-    for cls in (
-        Constant,
-        Polynomial,
-        Linear,
-        InverseTime,
-        StepDecay,
-        Exponential,
-        Cosine,
-        Warmup,
+    cls.name: cls for cls in (
+        Constant, Polynomial, Linear, InverseTime, StepDecay, Exponential, Cosine, Warmup,
         ReduceOnPlateau,
     )
-}
+}  # fmt: skip
 """Schedules by the name that the command line and ``describe()`` use."""
 
 
@@ -285,13 +274,13 @@ def schedule_from(config: Mapping[str, Any]) -> Schedule:
     name = str(settings.pop("name", ""))
     if name not in SCHEDULES:
         raise unknown("schedule", name, SCHEDULES)
-    fields = dataclasses.fields(cast(Any, SCHEDULES[name]))
+    fields = {field.name: field for field in dataclasses.fields(cast(Any, SCHEDULES[name]))}
     for key in settings:
-        if key not in {field.name for field in fields}:
-            raise unknown(f"setting of schedule '{name}'", key, [field.name for field in fields])
-    for field in fields:
-        if field.name not in settings and field.default is dataclasses.MISSING:
-            raise InputError(f"schedule '{name}' needs a value for {field.name}")
+        if key not in fields:
+            raise unknown(f"setting of schedule '{name}'", key, fields)
+    for key, field in fields.items():
+        if key not in settings and field.default is dataclasses.MISSING:
+            raise InputError(f"schedule '{name}' needs a value for {key}")
     if isinstance(settings.get("then"), Mapping):
         settings["then"] = schedule_from(settings["then"])
     return SCHEDULES[name](**settings)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Unpack
+from typing import Any, ClassVar, Literal
 
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
-from minigrad.optim._checks import Check, flag, fraction, one_of
-from minigrad.optim.base import Block, Common, Hyper, Optimizer, Parameters, Rate
+from minigrad.optim._checks import flag, fraction, one_of
+from minigrad.optim.base import Defaults, Optimizer
 
 __all__ = ["SGD", "momentum_step", "sgd_step"]
 
@@ -20,15 +20,9 @@ def sgd_step(theta: Array, g: Array, *, eta: float) -> Array:
 
 
 def momentum_step(
-    theta: Array,
-    g: Array,
-    v: Array,
-    *,
-    eta: float,
-    mu: float,
-    nesterov: bool = False,
-    convention: Convention = "keras",
-) -> tuple[Array, Array]:
+    theta: Array, g: Array, v: Array, *,
+    eta: float, mu: float, nesterov: bool = False, convention: Convention = "keras",
+) -> tuple[Array, Array]:  # fmt: skip
     """The heavy ball, D2 §3.2 with its sign put right (the printed θ − γv climbs, E1).
 
     ``"keras"`` (Chainer and textbooks too): v is a velocity, the rate is inside it.
@@ -47,33 +41,16 @@ class SGD(Optimizer):
     ``convention="keras"``: v ← μv − ηg, θ ← θ + v, Nesterov θ ← θ + μv − ηg.
     ``convention="pytorch"``: v ← μv + g, θ ← θ − ηv, Nesterov θ ← θ − η(g + μv).
     The two agree while η is constant; after a change of η the first still moves at the old
-    rate for about 1/(1 − μ) steps, the second changes at once. Nesterov needs momentum.
+    rate for about 1/(1 − μ) steps, the second changes at once. ``momentum=0.0``,
+    ``nesterov=False`` (it needs momentum), ``convention="keras"``.
     """
 
-    checks: ClassVar[dict[str, Check]] = {
-        "momentum": fraction,
-        "nesterov": flag,
-        "convention": one_of("keras", "pytorch"),
+    state = ("v",)
+    hyper: ClassVar[Defaults] = {
+        "momentum": (0.0, fraction),
+        "nesterov": (False, flag),
+        "convention": ("keras", one_of("keras", "pytorch")),
     }
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: Rate,
-        *,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        convention: Convention = "keras",
-        **common: Unpack[Common],
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr,
-            momentum=momentum,
-            nesterov=nesterov,
-            convention=convention,
-            **common,
-        )
 
     def _state_names(self) -> tuple[str, ...]:
         for name, h in self.groups.items():
@@ -82,41 +59,39 @@ class SGD(Optimizer):
                     f"SGD: nesterov is True for group '{name}', whose momentum is 0; "
                     "give a momentum, 0.9 for instance"
                 )
-        return ("v",) if any(h["momentum"] for h in self.groups.values()) else ()
+        return self.state if any(h["momentum"] for h in self.groups.values()) else ()
 
-    def _formula(self, theta: Array, g: Array, state: tuple[Array, ...], h: Hyper) -> Any:
-        if not h["momentum"]:
-            return sgd_step(theta, g, eta=h["lr"]), *state
-        return momentum_step(
-            theta,
-            g,
-            *state,
-            eta=h["lr"],
-            mu=h["momentum"],
-            nesterov=h["nesterov"],
-            convention=h["convention"],
-        )
+    @staticmethod
+    def formula(
+        theta: Array, g: Array, *state: Array, eta: float, momentum: float, **h: Any
+    ) -> tuple[Array, ...]:
+        """Either step: v stands still where only other groups have momentum."""
+        if not momentum:
+            return sgd_step(theta, g, eta=eta), *state
+        return momentum_step(theta, g, *state, eta=eta, mu=momentum, **h)
 
-    def _in_place(self, block: Block, h: Hyper) -> None:
-        xp = array_module(block.theta)
-        eta, mu, nesterov = h["lr"], h["momentum"], h["nesterov"]
-        for theta, g, state, (s, _) in self._chunks(block, h):
-            if not mu:
-                theta -= xp.multiply(g, eta, out=s)
-                continue
-            (v,) = state
-            v *= mu
-            if h["convention"] == "keras":
-                v -= xp.multiply(g, eta, out=s)
-                if nesterov:
-                    theta -= s
-                theta += xp.multiply(v, mu, out=s) if nesterov else v
-            else:
-                v += g
-                if nesterov:
-                    xp.multiply(v, mu, out=s)
-                    s += g
-                    s *= eta
-                else:
-                    xp.multiply(v, eta, out=s)
+    @staticmethod
+    def in_place(theta: Array, g: Array, *rest: Any) -> None:
+        """The formula."""
+        *state, s, _, h = rest
+        xp = array_module(theta)
+        eta, mu, nesterov = h["eta"], h["momentum"], h["nesterov"]
+        if not mu:
+            theta -= xp.multiply(g, eta, out=s)
+            return
+        (v,) = state
+        v *= mu
+        if h["convention"] == "keras":
+            v -= xp.multiply(g, eta, out=s)
+            if nesterov:
                 theta -= s
+            theta += xp.multiply(v, mu, out=s) if nesterov else v
+            return
+        v += g
+        if nesterov:
+            xp.multiply(v, mu, out=s)
+            s += g
+            s *= eta
+        else:
+            xp.multiply(v, eta, out=s)
+        theta -= s

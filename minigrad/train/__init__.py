@@ -9,20 +9,23 @@ from minigrad.train.callbacks import (
     TensorBoard,
     restore,
 )
-from minigrad.train.loop import Callback, Evaluation, Loss, Run, evaluate, fit
+from minigrad.train.evaluation import CLASSIFICATION, Loss, Metric, classify, evaluate
+from minigrad.train.loop import Callback, Run, fit
 from minigrad.train.together import together
 
 __all__ = [
+    "CLASSIFICATION",
     "Callback",
     "Checkpoints",
     "EarlyStopping",
-    "Evaluation",
     "Interrupts",
     "JsonLog",
     "Loss",
+    "Metric",
     "Progress",
     "Run",
     "TensorBoard",
+    "classify",
     "evaluate",
     "fit",
     "restore",

@@ -12,9 +12,8 @@ from types import FrameType
 from typing import Any, TextIO
 
 from minigrad import checkpoint
+from minigrad.distributed.data_parallel import DataParallel
 from minigrad.errors import InputError, require
-from minigrad.nn import Module
-from minigrad.optim import Optimizer
 from minigrad.train.loop import Callback, Run
 
 __all__ = [
@@ -46,22 +45,20 @@ class Checkpoints(Callback):
             self._save(run)
 
     def _save(self, run: Run) -> None:
-        if run.comm.rank:
-            return
-        tensors = {f"model/{name}": a for name, a in run.model.state_dict().items()}
-        tensors |= {f"optimizer/{name}": a for name, a in run.optimizer.state_dict().items()}
-        checkpoint.save(self.path, tensors, {"config": self.config, "run": run.position()})
+        state = run.parallel.state_dict()
+        if run.comm.rank == 0:
+            checkpoint.save(self.path, state, {"config": self.config, "run": run.position()})
 
 
 def restore(
-    path: Path, model: Module, optimizer: Optimizer, config: Mapping[str, Any] | None = None
+    path: Path, parallel: DataParallel, config: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Load a checkpoint into model and optimizer; the result is ``fit``'s ``resume``.
 
     With ``config``, a checkpoint of a run with another configuration raises :class:`InputError`,
     which lists the differences. Nothing is changed where anything does not fit.
     """
-    tensors, meta = checkpoint.load(path)
+    state, meta = checkpoint.load(path)
     if not {"config", "run"} <= meta.keys():
         raise InputError(f"{path} holds no training run, so there is nothing to go on with")
     theirs = meta["config"]
@@ -75,16 +72,9 @@ def restore(
             f"{path} is from a run with other settings: {'; '.join(different)}; give the same "
             "settings, or start anew without --resume"
         )
-    parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}}
-    for name, array in tensors.items():
-        part, _, rest = name.partition("/")
-        parts.setdefault(part, {})[rest] = array
-    before = {name: array.copy() for name, array in model.state_dict().items()}
     try:
-        model.load_state_dict(parts["model"])
-        optimizer.load_state_dict(parts["optimizer"])
+        parallel.load_state_dict(state)
     except InputError as error:
-        model.load_state_dict(before)
         raise InputError(f"{path}: {error}") from error
     position: dict[str, Any] = meta["run"]
     return position
@@ -111,6 +101,7 @@ class TensorBoard(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._writer: Any = None
 
     @staticmethod
     def available() -> bool:
@@ -126,8 +117,8 @@ class TensorBoard(Callback):
             for key, value in run.history[-1].items():
                 self._writer.add_scalar(key, value, run.epoch)
 
-    def on_end(self, run: Run) -> None:
-        if run.comm.rank == 0:
+    def close(self) -> None:
+        if self._writer is not None:
             self._writer.close()
 
 
@@ -143,10 +134,15 @@ class EarlyStopping(Callback):
         self.key = key
 
     def on_epoch(self, run: Run) -> None:
+        if self.key not in run.history[-1]:
+            raise InputError(
+                f"early stopping follows '{self.key}', but the records hold "
+                f"{', '.join(run.history[-1])}: give fit validation=(x, y), or choose another key"
+            )
         values = [record[self.key] for record in run.history]
         since_best = len(values) - 1 - values.index(min(values))
         if since_best >= self.patience:
-            run.stop = f"{self.key} has not improved for {since_best} epochs"
+            run.stop = run.stop or f"{self.key} has not improved for {since_best} epochs"
 
 
 class Interrupts(Callback):
@@ -227,7 +223,7 @@ class Progress(Callback):
         cells = [format(record[key], form).rjust(max(7, len(t))) for key, t, form in columns]
         self._line("  ".join(cells))
 
-    def on_end(self, run: Run) -> None:
+    def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
 

@@ -16,7 +16,8 @@ def together(comm: Communicator) -> Iterator[None]:
     """A person's mistake that any rank meets in this block is raised on all ranks after it.
 
     So the job ends with one sentence instead of one per rank, or of ranks that wait for ever. The
-    block must not call collectives. Other exceptions pass through and end the job at once.
+    block must call no collectives, or the same ones on all ranks. Other exceptions pass through
+    and end the job at once.
     """
     text, cause = "", None
     try:

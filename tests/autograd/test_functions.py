@@ -92,6 +92,34 @@ def test_grad_with_a_gradient():
     same(grad(x * x, x, [1.0, 10.0])[0], 2, 40)
 
 
+def test_a_gradient_keeps_its_history():
+    x, v = leaf(2.0), leaf(3.0)
+    (g,) = grad(x * x, x, v, create_graph=True)
+    same(grad(g.sum(), v)[0], 4)
+
+
+@pytest.mark.parametrize("v", [leaf(1.0, 1.0), leaf(1.0).astype("float32")])
+def test_a_gradient_with_a_history_must_fit(v):
+    with pytest.raises(InputError, match=r"with create_graph it must have theirs|shapes must"):
+        grad(leaf(2.0) * 2, leaf(2.0), v, create_graph=True)
+
+
+def test_an_interior_input_keeps_its_own_graph():
+    x = leaf(2.0)
+    h = x * x
+    same(grad((h * h).sum(), h)[0], 8)
+    h.backward()
+    assert x.grad == 4
+    same(grad((h * 3).sum(), h)[0], 3)  # though the rule of h is freed now
+
+
+def test_a_hook_runs_once_for_an_input_given_twice():
+    x, seen = leaf(2.0), []
+    x.register_hook(seen.append)
+    grad(x * 2, [x, x])
+    assert len(seen) == 1
+
+
 def test_third_order():
     x = leaf(2.0, -1.0)
     y = (x**4.0).sum()

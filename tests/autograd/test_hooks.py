@@ -70,6 +70,33 @@ def test_hooks_run_for_grad_too():
     assert x.grad is None
 
 
+@pytest.mark.parametrize("interior", [False, True])
+@pytest.mark.parametrize("wrong", [3.0, np.float64(3), np.ones(3), Tensor(np.ones(2))])
+def test_what_a_hook_returns_must_fit(interior, wrong):
+    x = leaf(1.0, 2.0)
+    y = x + 0 if interior else x
+    y.register_hook(lambda g: wrong)
+    with pytest.raises(
+        InputError, match=r"shape \(2,\) and returned .* return ndarray of the same"
+    ):
+        (y * 2).sum().backward()
+
+
+def test_what_a_hook_returns_takes_the_dtype():
+    x = leaf(1.0, 2.0)
+    x.register_hook(lambda g: g.astype(np.float32))
+    (x * 2).sum().backward()
+    assert x.grad.dtype == np.float64
+
+
+def test_a_hook_of_a_scalar():
+    x = leaf(1.0)
+    y = (x * x).sum()
+    y.register_hook(lambda g: g * 10)
+    y.backward()
+    same(x.grad, 20)
+
+
 def test_a_hook_needs_a_gradient():
     with pytest.raises(InputError, match="hook needs a Tensor that requires a gradient"):
         Tensor([1.0]).register_hook(print)

@@ -1,5 +1,8 @@
 """op: how rules are bound, what is kept, which rules run."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -160,7 +163,7 @@ def test_a_gradient_that_was_looked_at_is_fresh_no_more():
 
 
 def test_the_text_of_the_module():
-    @op(x=lambda g, y: g * (1 - y * y))
+    @op(x=lambda g, y: g - g * y * y)
     def tanh(xp, x):
         """Hyperbolic."""
         return xp.tanh(x)
@@ -182,6 +185,27 @@ def test_the_engine_sums_over_broadcast_axes():
     check_grads(minus, np.ones((4, 1, 2)), np.ones((3, 1)))
 
 
+def test_each_node_gets_the_module_of_its_own_gradient(monkeypatch):
+    class OnGpu(np.ndarray):
+        """What ``.to("cuda")`` makes, for those who look at the type only."""
+
+    cupy = SimpleNamespace(ndarray=OnGpu, empty=lambda *how: np.empty(*how).view(OnGpu))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    seen = []
+
+    @op(x=lambda xp, g: seen.append(xp) or np.array(g))
+    def there(xp, x):
+        return x.view(OnGpu)
+
+    @op(x=lambda xp, g: seen.append(xp) or g)
+    def stay(xp, x):
+        return x.copy()
+
+    x = Tensor(np.ones(()), requires_grad=True)
+    stay(there(stay(x))).backward()
+    assert seen == [cupy, cupy, np]
+
+
 # --- mistakes in a definition -------------------------------------------------------------------
 
 
@@ -189,6 +213,14 @@ def test_an_unknown_name_in_a_rule_fails_at_definition():
     with pytest.raises(TypeError, match=r"'square': its rule for x names 'z'; it may name g, "):
 
         @op(x=lambda g, z: g * z)
+        def square(xp, x):
+            return x * x
+
+
+def test_out_must_be_the_last_name():
+    with pytest.raises(TypeError, match=r"'square': its rules must name 'out' last"):
+
+        @op(x=lambda out, g: g)
         def square(xp, x):
             return x * x
 

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from minigrad.data import NAMES, check_labels, from_arrays, load
+from minigrad.data import NAMES, from_arrays, load
 from minigrad.errors import InputError, MissingExtra
 
 SHAPES = {
@@ -120,8 +120,8 @@ def test_nothing_of_the_test_part_reaches_the_training_part():
     [
         ({"y": np.zeros(20, int)}, "toy: every row is of class 'no'"),
         ({"y": np.arange(20) // 19}, "toy: fewer than two rows in class 'yes'"),
-        ({"y": np.arange(20)}, "label 2 at index 2 is out of range: with 2 classes"),
-        ({"y": np.arange(20) % 2 / 2}, "labels are float64 values"),
+        ({"y": np.arange(20)}, "labels contain 2 at index 2, and the 2 classes are"),
+        ({"y": np.arange(20) % 2 / 2}, "labels are float64, and whole class numbers"),
         ({"y": np.arange(19) % 2}, r"x has shape \(20, 2\) and y \(19,\)"),
         ({"feature_names": ("a",)}, "with 1 feature names"),
         ({"test_size": 0.05}, "19 for training and 1 for testing, but each part needs at least 2"),
@@ -149,23 +149,3 @@ def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MissingExtra, match=r"needs sklearn.*\[data\]"):
         load("digits")
-
-
-@pytest.mark.parametrize("labels", [[0, 1, 2], [[0], [2]], np.zeros(0, int), np.uint8([2])])
-def test_labels_in_range_pass(labels):
-    check_labels(np.asarray(labels), 3)
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ([0, 3, 9], "label 3 at index 1 .* labels go from 0 to 2"),
-        ([0, 1, -1], "label -1 at index 2"),
-        ([[0, 1], [7, 1]], "label 7 at index 2"),
-        ([0.0, 1.0], "labels are float64 values"),
-        ([True, False], "labels are bool values"),
-    ],
-)
-def test_labels_out_of_range(labels, message):
-    with pytest.raises(InputError, match=message):
-        check_labels(np.asarray(labels), 3)

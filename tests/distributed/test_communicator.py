@@ -40,7 +40,7 @@ def caught(f, *args) -> BaseException | None:
 
 
 def test_serial() -> None:
-    assert exercise(SerialCommunicator()) > 500
+    assert exercise(SerialCommunicator()) > 400
     with pytest.raises(SystemExit) as end:
         SerialCommunicator().abort(3)
     assert end.value.code == 3
@@ -48,7 +48,7 @@ def test_serial() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_threads(n: int) -> None:
-    assert min(run_ranks(n, exercise)) > 500
+    assert min(run_ranks(n, exercise)) > 400
 
 
 def test_ranks_and_results_in_order() -> None:
@@ -62,18 +62,16 @@ def test_ranks_and_results_in_order() -> None:
     parts=st.lists(
         st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=4, max_size=4), min_size=1
     ),
-    op=st.sampled_from(["sum", "max", "min"]),
 )
-def test_sums_are_taken_in_rank_order(parts: list[list[float]], op: str) -> None:
+def test_sums_are_taken_in_rank_order(parts: list[list[float]]) -> None:
     def total(comm: Communicator) -> np.ndarray:
         x = np.array(parts[comm.rank], np.float32)
-        comm.all_reduce(x, op)
+        comm.all_reduce(x)
         return x
 
-    combine = {"sum": np.add, "max": np.maximum, "min": np.minimum}[op]
     wanted = np.array(parts[0], np.float32)
     for part in parts[1:]:
-        wanted = combine(wanted, np.array(part, np.float32))
+        wanted += np.array(part, np.float32)
     for got in run_ranks(len(parts), total):
         assert got.tobytes() == wanted.tobytes()
 
@@ -106,8 +104,8 @@ def test_a_request_is_done_once_all_have_come() -> None:
 DISAGREEMENTS = {
     "call": (lambda c: c.barrier(), lambda c: c.all_reduce(np.ones(2)), "barrier", "all_reduce"),
     "op": (
-        lambda c: c.all_reduce(np.ones(2)),
-        lambda c: c.all_reduce(np.ones(2), "max"),
+        lambda c: c.all_reduce(np.ones(2, int)),
+        lambda c: c.all_reduce(np.ones(2, int), "max"),
         "sum",
         "max",
     ),
@@ -128,6 +126,18 @@ DISAGREEMENTS = {
         lambda c: c.start_all_reduce(np.ones(3)).wait(),
         "(2,)",
         "(3,)",
+    ),
+    "order": (
+        lambda c: c.duplicate().barrier(),
+        lambda c: c.all_reduce(np.ones(1)),
+        "duplicate()",
+        "all_reduce",
+    ),
+    "on a duplicate": (
+        lambda c: c.duplicate().barrier(),
+        lambda c: c.duplicate().all_reduce(np.ones(1)),
+        "barrier",
+        "all_reduce",
     ),
     "rows": (
         lambda c: c.all_gather(np.ones((1, 2))),
@@ -154,10 +164,11 @@ def test_a_failed_rank_frees_the_others() -> None:
     seen: dict[int, BaseException | None] = {}
 
     def body(comm: Communicator) -> None:
+        others = [comm, comm.duplicate()]
         if comm.rank == 2:
             time.sleep(0.05)
             raise KeyError("the real reason")
-        seen[comm.rank] = caught(comm.all_reduce, np.ones(1))
+        seen[comm.rank] = caught(others[comm.rank % 2].all_reduce, np.ones(1))
         comm.barrier()
 
     start = time.monotonic()
@@ -185,15 +196,18 @@ def test_abort_ends_all() -> None:
 
 
 @pytest.mark.parametrize("waits_first", [True, False])
-def test_a_rank_that_returns_early_is_named(waits_first: bool) -> None:
+@pytest.mark.parametrize("other", [True, False])
+def test_a_rank_that_returns_early_is_named(other: bool, waits_first: bool) -> None:
     def body(comm: Communicator) -> None:
+        if other:
+            comm = comm.duplicate()
         comm.barrier()
         if (comm.rank == 0) == waits_first:
             time.sleep(0.05)
         if comm.rank == 0:
             comm.broadcast(np.ones(2))
 
-    with pytest.raises(InputError, match=r"rank 1 returned after 1 calls.* 2: rank 0 called broad"):
+    with pytest.raises(InputError, match=r"rank 1 has returned.* call 2: rank 0 called broad"):
         run_ranks(2, body)
 
 
@@ -217,7 +231,8 @@ BAD = {
     "byte order": (lambda c: c.all_gather(np.ones(1, ">f4")), "machine's byte order"),
     "read-only": (lambda c: c.all_reduce(frozen()), "this one is read-only"),
     "unknown op": (lambda c: c.all_reduce(np.ones(1), "summ"), "did you mean 'sum'"),
-    "sum of bool": (lambda c: c.start_all_reduce(np.ones(1, bool)), "booleans have no sum"),
+    "sum of bool": (lambda c: c.start_all_reduce(np.ones(1, bool)), "bool has no sum here"),
+    "max of floats": (lambda c: c.all_reduce(np.ones(1), "max"), "float64 has no max .* integers"),
     "root": (lambda c: c.broadcast(np.ones(1), 1), "root 1 is no rank; choose 0 to 0"),
     "no axis": (lambda c: c.all_gather(np.array(1.0)), "at least one axis"),
     "no ranks": (lambda c: ThreadCommunicator.group(0), "group of 0 ranks"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad import nn
+from minigrad import Tensor, nn
 from minigrad.testing import check_grads
 
 
@@ -18,7 +18,8 @@ def layer(rate: float = 0.4, seed: int = 0) -> nn.Dropout:
 
 
 def mask(dropout: nn.Dropout, rows: int, *shape: int, first: int = 0) -> np.ndarray:
-    return dropout.seek(first)(np.ones((rows, *shape))).data
+    dropout.context.seek(first)
+    return dropout(np.ones((rows, *shape))).data
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
@@ -45,9 +46,14 @@ def test_a_sample_is_masked_alike_however_the_batch_is_cut(
     pairs = list(pairwise(ends))
     parts = [mask(dropout, b - a, *shape, first=start + a) for a, b in reversed(pairs)]
     np.testing.assert_array_equal(np.concatenate(parts[::-1]), whole)
-    dropout.seek(start)
-    in_turn = [dropout(np.ones((b - a, *shape))).data for a, b in pairs]
-    np.testing.assert_array_equal(np.concatenate(in_turn), whole)
+
+
+def test_each_use_in_a_forward_has_a_mask_of_its_own() -> None:
+    dropout = layer(0.5)
+    first, second = mask(dropout, 4000, 9), dropout(np.ones((4000, 9))).data
+    assert abs(((first - 1) * (second - 1)).mean()) < 5 / np.sqrt(first.size)
+    np.testing.assert_array_equal(mask(dropout, 4000, 9), first)
+    np.testing.assert_array_equal(dropout(np.ones((4000, 9))).data, second)
 
 
 def test_samples_features_and_layers_are_independent() -> None:
@@ -74,5 +80,10 @@ def test_the_same_key_gives_the_same_masks() -> None:
 
 def test_gradient_and_dtype() -> None:
     dropout = layer()
-    check_grads(lambda x: dropout.seek(5).forward(x), np.random.default_rng(0).normal(size=(4, 3)))
+
+    def seeking(x: Tensor) -> Tensor:
+        dropout.context.seek(5)
+        return dropout(x)
+
+    check_grads(seeking, np.random.default_rng(0).normal(size=(4, 3)))
     assert dropout(np.ones((2, 2), np.float32)).dtype == np.float32

@@ -88,11 +88,10 @@ def test_a_state_that_does_not_fit_is_told_in_full_and_changes_nothing() -> None
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_modes_and_positions_reach_every_layer() -> None:
-    outer = nn.Sequential(model(), model())
-    for what, value in (("training", False), ("comm", object()), ("sample", 17)):
-        {"training": outer.train, "comm": outer.distribute, "sample": outer.seek}[what](value)
-        assert all(getattr(module, what) is value for module in outer.modules()), what
+def test_modes_and_context_reach_every_layer() -> None:
+    outer, context = nn.Sequential(model(), model()), nn.Context()
+    outer.attach(context)
+    assert all(module.context is context for module in outer.modules())
     assert all(module.training for module in outer.train().modules())
     assert not any(module.training for module in outer.eval().modules())
 

@@ -175,6 +175,18 @@ def test_expm1_and_log1p_keep_small_numbers():
     assert ops.log1p(Tensor(np.array(1e-20))).item() == 1e-20
 
 
+@pytest.mark.parametrize("f", [lambda x: x**3, lambda x: x**0, lambda x: 2**x, lambda x: x**0.5])
+def test_powers_with_a_number_stay_in_float32(f):
+    y = f(Tensor(np.ones(3, np.float32), requires_grad=True))
+    ((rule, pick, _, _),) = y._node.plan.rules
+    assert rule(*pick((np, np.ones(3, np.float32), (), *y._node.kept))).dtype == np.float32
+
+
+def test_a_power_of_a_number():
+    assert slopes(lambda x: ops.pow(2, x), [0, 1]) == [pytest.approx([np.log(2), 2 * np.log(2)])]
+    assert slopes(lambda x: ops.pow(0, x), [1, 2]) == [[0, 0]]
+
+
 def test_a_base_of_zero_sends_nothing_to_the_exponent():
     b = Tensor([2.0, 0.5], requires_grad=True)
     ops.pow(np.zeros(2, np.float32), b).sum().backward()

@@ -117,6 +117,27 @@ def test_dense_leaves_its_bias_alone():
     np.testing.assert_array_equal(b, [1, 1])
 
 
+def test_dense_promotes_as_its_parts_do():
+    x, W = np.ones((1, 2), np.float32), np.ones((2, 1), np.float32)
+    assert ops.dense(x, W, np.array([1e-9])).dtype == np.float64
+    integers = ops.dense(np.array([[1, 2]]), np.array([[1], [2]]), [0.5])
+    assert integers.data == 5.5
+    assert integers.dtype == np.float32
+
+
+@pytest.mark.parametrize("subscripts", ["ij,jk->ik", "ij,kj->ki", "ij,jk,kl->il", "ij,jk->ijk"])
+def test_large_einsums(subscripts):
+    operands = np.random.default_rng(0).normal(size=(subscripts.count(",") + 1, 40, 40))
+    leaves = [Tensor(x, requires_grad=True) for x in operands]
+    y = ops.einsum(subscripts, *leaves)
+    np.testing.assert_allclose(y.data, np.einsum(subscripts, *operands), atol=1e-10)
+    ones = np.ones(y.shape)
+    left, _, right = subscripts.partition("->")
+    first, *others = left.split(",")
+    expected = np.einsum(f"{right},{','.join(others)}->{first}", ones, *operands[1:])
+    np.testing.assert_allclose(grad(y.sum(), leaves[0])[0].data, expected, atol=1e-9)
+
+
 def test_einsum_takes_lists():
     assert ops.einsum("i,i", [1.0, 2.0], [3.0, 4.0]).item() == 11
 
@@ -128,7 +149,7 @@ def test_einsum_takes_lists():
         (lambda x: ops.dense(x, np.ones((2, 2))), r"dense was given shapes \(2, 3\) and \(2, 2\)"),
         (lambda x: ops.einsum("ij,jk", x), "'ij,jk' names 2 operands, but 1 were given"),
         (lambda x: ops.einsum("ijk->i", x), "'ijk' in 'ijk->i' meets an operand of 2 axes"),
-        (lambda x: ops.einsum("ij,jk", x, x), r"was given shapes \(2, 3\) and \(2, 3\)"),
+        (lambda x: ops.einsum("ij,jk", x, x), r"^einsum was given shapes \(2, 3\) and \(2, 3\)"),
     ],
 )
 def test_operands_that_do_not_fit(f, said):

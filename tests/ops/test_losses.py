@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from opcheck import case, corners, real, suite
 
 from minigrad import InputError, Tensor, grad, ops
-from minigrad.testing import arrays, labels
+from minigrad.testing import arrays, check_grads, labels
 
 LABELS = np.array([2, 0, 1, 2])
 ONE_HOT = np.eye(3)[LABELS]
@@ -176,6 +176,19 @@ def test_cross_entropy_of_distant_rows_of_logits(given, dtype):
     np.testing.assert_allclose(second, [[0, 0], [0, 0], [0.5, -0.5]], atol=1e-6)
 
 
+@pytest.mark.parametrize("offset", [100, 1e4])
+def test_cross_entropy_does_not_see_what_logits_have_in_common(offset):
+    near, far = (
+        Tensor(np.array([[5, 0], [1, 2]], np.float32) + np.float32(c), requires_grad=True)
+        for c in (0, offset)
+    )
+    for z in (near, far):
+        ops.cross_entropy(z, [0, 1]).backward()
+    np.testing.assert_allclose(far.grad, near.grad, rtol=1e-4, atol=1e-7)
+    losses = [ops.cross_entropy(z, [0, 1]).item() for z in (near, far)]
+    assert losses[0] == losses[1]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_binary_cross_entropy_of_logits_of_ten_thousand(dtype):
     z = Tensor(np.array([1e4, -1e4, 1e4, -1e4], dtype), requires_grad=True)
@@ -255,6 +268,8 @@ def test_images_of_labels():
     assert losses.shape == (2, 5)
     flat = ops.cross_entropy(z.reshape(10, 3), k.reshape(10), reduction="none")
     np.testing.assert_allclose(losses.data.ravel(), flat.data)
+    check_grads(lambda z: ops.cross_entropy(z, k), z)
+    check_grads(lambda p: ops.cross_entropy(p, k, from_logits=False), np.exp(z))
     one = ops.cross_entropy(z[0, 0], 0)
     assert one.item() == pytest.approx(losses.data[0, 0])
 

@@ -220,6 +220,23 @@ def test_an_axis_that_is_not_there(f):
         f(np.ones((2, 3)), axis=2)
 
 
+def test_the_slopes_of_prod_with_no_zero_one_and_two():
+    x = [[1.0, 2, 3], [0, 2, 3], [0, 0, 3]]
+    assert slopes(lambda x: ops.prod(x, axis=1), x) == [[[6, 3, 2], [6, 0, 0], [0, 0, 0]]]
+
+
+def test_a_mean_of_many_float16():
+    x = Tensor(np.ones(100_000, np.float16), requires_grad=True)
+    assert x.mean().item() == 1
+    assert x.mean().dtype == np.float16
+
+
+@pytest.mark.parametrize("f", [ops.var, ops.std])
+def test_no_degrees_of_freedom(f):
+    with pytest.raises(InputError, match=r"n - ddof, which is 1 - 1 for shape \(2, 1\) and axis 1"):
+        f(np.ones((2, 1)), axis=1, ddof=1)
+
+
 def test_isfinite_ends_the_graph():
     y = ops.isfinite(Tensor([1.0, np.inf, np.nan], requires_grad=True))
     np.testing.assert_array_equal(y.data, [True, False, False])

@@ -210,6 +210,12 @@ def test_to_the_same_device_is_itself():
     assert x.to("cpu") is x
 
 
+def test_cuda_is_the_first_gpu(monkeypatch):
+    x = Tensor(np.ones(2), requires_grad=True)
+    monkeypatch.setattr(Tensor, "device", "cuda:0")
+    assert x.to("cuda") is x
+
+
 def test_pieces_of_a_tensor_used_together():
     x = Tensor(np.arange(4.0), requires_grad=True)
     a, b = ops.split(x, 2)

@@ -1,5 +1,6 @@
 """What all optimizers share: groups, regularisation, rates, state, and what bad input gets."""
 
+import inspect
 import re
 
 import numpy as np
@@ -12,6 +13,7 @@ from minigrad.arena import Arena
 from minigrad.autograd import Tensor
 from minigrad.errors import InputError
 from minigrad.nn import Module
+from minigrad.optim import base
 
 
 def test_weights_are_decayed_and_biases_are_not(kit):
@@ -112,9 +114,80 @@ def test_tied_and_frozen_parameters(kit):
     np.testing.assert_allclose(before["head.weight"] - after["head.weight"], 0.1)
 
 
-def test_each_group_is_one_block(kit):
-    assert len(optim.Adam(kit.parameters(), 0.1)._blocks) == 2
-    assert len(optim.LAMB(kit.parameters(), 0.1)._blocks) == 4
+@pytest.mark.parametrize(
+    ("cls", "options", "count"),
+    [
+        (optim.Adam, {}, 1),
+        (optim.Adam, {"l2": 0.1}, 2),
+        (optim.Adam, {"groups": {"head": {"match": "head.*", "beta1": 0.9}}}, 1),
+        (optim.Adam, {"groups": {"head": {"match": "head.*", "lr": 0.2}}}, 2),
+        (optim.Adam, {"groups": {"head": {"match": "head.*", "lr": 0.2}}, "l2": 0.1}, 4),
+        (optim.LAMB, {}, 4),
+    ],
+)
+def test_groups_with_equal_settings_are_one_block(kit, cls, options, count):
+    assert len(cls(kit.parameters(), 0.1, **options)._blocks) == count
+
+
+def test_equal_schedules_stay_apart(kit):
+    groups = {"head": {"match": "head.*", "lr": optim.ReduceOnPlateau(0.1)}}
+    groups["bias"] = {"match": "body.bias", "lr": optim.ReduceOnPlateau(0.1)}
+    assert len(optim.SGD(kit.parameters(), 0.1, groups=groups)._blocks) == 3
+
+
+@pytest.mark.parametrize("per_span", [False, True])
+@pytest.mark.parametrize("owned", [slice(None), slice(0, 7), slice(7, 21), slice(21, 26)])
+def test_blocks_of_a_part_of_an_arena(kit, owned, per_span):
+    """What a rank that keeps the state of ``owned`` alone updates, and with what."""
+    arena = optim.SGD(kit.parameters(), 0.1).arenas[0]
+    group_of = {span.name: span.name[-4:] for span in arena.spans}
+    (position,) = buffers = [np.arange(26.0)[owned]]
+    arena.data[...] = np.arange(26)
+    blocks = list(base._cut(arena, buffers, group_of, per_span, owned))
+    np.testing.assert_array_equal(np.concatenate([b.theta for b in blocks]), position)
+    for block in blocks:
+        np.testing.assert_array_equal(block.state[0], block.theta)
+        assert np.shares_memory(block.theta, arena.data)
+        assert np.shares_memory(block.g, arena.grad)
+
+
+def test_settings_cannot_be_changed_past_the_checks(kit):
+    optimizer = optim.SGD(kit.parameters(), 0.1)
+    with pytest.raises(TypeError):
+        optimizer.groups["decay"]["momentum"] = 2.0
+    with pytest.raises(TypeError):
+        optimizer.groups["decay"] = {}
+
+
+@pytest.mark.parametrize("cls", optim.OPTIMIZERS.values())
+def test_a_signature_shows_all_keywords(kit, cls):
+    keywords = inspect.signature(cls).parameters
+    assert list(keywords)[:4] == ["parameters", "lr", "groups", "form"]
+    defaults = {name: p.default for name, p in keywords.items() if name not in ("parameters", "lr")}
+    optimizer = cls(kit.parameters(), 0.1, **defaults)
+    assert optimizer.groups == cls(kit.parameters(), 0.1).groups
+    assert defaults.items() > optimizer.groups["decay"].items()
+
+
+def test_adamw_decays_by_itself(kit):
+    assert optim.AdamW(kit.parameters(), 0.1).groups["decay"]["weight_decay"] == 0.01
+    assert optim.AdamW(kit.parameters(), 0.1).groups["no_decay"]["weight_decay"] == 0
+    assert optim.Adam(kit.parameters(), 0.1).groups["decay"]["weight_decay"] == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_state_and_scratch_are_aligned(kit, dtype):
+    shapes = {"w": (11, 3), "b": (5,)}
+    optimizer = optim.Adam(kit.parameters(0, dtype, shapes), 0.1)
+    ((_, update),) = optimizer._updates
+    (_, _, penalised, s, (*state, _, other)) = update.pieces[0]
+    assert all(array.ctypes.data % 64 == 0 for array in (penalised, s, other, *state))
+
+
+def test_negative_steps_are_refused(kit):
+    optimizer = optim.SGD(kit.parameters(), 0.1)
+    with pytest.raises(InputError, match="steps is -1 in this state"):
+        optimizer.load_state_dict(optimizer.state_dict() | {"steps": np.array(-1)})
 
 
 @pytest.mark.parametrize("form", ["in_place", "formula"])
@@ -178,7 +251,7 @@ def test_step_tells_the_arena_and_leaves_gradients(kit):
     arena.touch = lambda: calls.append(optimizer.steps)
     arena.grad[...] = 3
     optimizer.step(scale=0.5, clip_value=0.1)
-    assert calls == [1]
+    assert calls == [0]  # before anything moves: a graph that kept a parameter is stale now
     assert (arena.grad == 3).all()
     optimizer.zero_grad()
     assert (arena.grad == 0).all()
@@ -252,10 +325,10 @@ def test_foreign_state_is_refused_and_nothing_is_changed(kit):
     with pytest.raises(InputError) as error:
         optimizer.load_state_dict(state)
     for problem in (
-        "m/body.bias is missing",
-        "v/tail.bias is unexpected",
-        "v/head.bias is float64[3], expected float64[2]",
-        "v/head.weight is float32[3, 2], expected float64[3, 2]",
+        "this is no state of this Adam: missing: m/body.bias",
+        "unexpected: v/tail.bias",
+        "v/head.bias: shape (3,) given, (2,) expected",
+        "v/head.weight: float32 given, float64 expected",
     ):
         assert problem in str(error.value)
     after = optimizer.state_dict()

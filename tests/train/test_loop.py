@@ -149,7 +149,7 @@ def test_samples_are_numbered_through_all_epochs(ranks: int) -> None:
             self.seen: list[int] = []
 
         def on_step(self, run: Run) -> None:
-            self.seen.append(run.model.sample)
+            self.seen.append(run.model.context.sample)
 
     def job(comm: Communicator) -> list[int]:
         numbers = Numbers()
@@ -170,10 +170,10 @@ def test_samples_are_numbered_through_all_epochs(ranks: int) -> None:
 @pytest.mark.parametrize("training", [True, False])
 def test_evaluation_leaves_the_mode(training: bool) -> None:
     model = tiny.network(dropout=0.5).train(training)
-    result = evaluate(model, tiny.LOSS, *tiny.data(9), comm=SerialCommunicator(), rows=4)
+    result = evaluate(model, tiny.LOSS, *tiny.data(9), comm=SerialCommunicator())
     assert {module.training for module in model.modules()} == {training}
     outputs = model.eval()(tiny.data(9)[0])
-    assert result.loss == pytest.approx(tiny.LOSS(outputs, tiny.data(9)[1]).item() / 9)
+    assert result["loss"] == pytest.approx(tiny.LOSS(outputs, tiny.data(9)[1]).mean().item())
 
 
 class StopAt(Callback):

@@ -1,0 +1,45 @@
+"""Files that are replaced whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+
+from minigrad.errors import InputError
+
+__all__ = ["write_whole"]
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes | bytearray) -> None:
+    """Write ``data`` to ``path``; a file that is there is replaced in one step.
+
+    It is written beside ``path`` under a name of its own, synced and renamed: whatever fails, a
+    full disk or an interrupt, the old file stays as it was and nothing else remains. Raises
+    :class:`InputError` for what the system refuses.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} could not be written ({error.strerror}), and whatever was there before is "
+            "unchanged; make room, or name a folder that exists and can be written to"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    # The rename lasts through a power cut once the folder is synced, which not every system can
+    # do; by now the new file is whole and in place, so a refusal is no failure.
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,53 @@
+"""Dropout whose masks belong to samples, not to ranks or calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.autograd import Tensor
+from minigrad.backend import to_device
+from minigrad.errors import InputError
+from minigrad.nn.checks import generator
+from minigrad.nn.module import Module
+
+__all__ = ["Dropout"]
+
+
+class Dropout(Module):
+    """In training, zeroes each element with probability ``rate`` and divides the rest by
+    1 − rate, so that the expectation stays (Srivastava et al. 2014); 0 ≤ rate < 1.
+
+    The mask is a function of the layer's key, of each sample's number, and of how often the layer
+    was used in this forward (counter-based Philox, Salmon et al. 2011). A sample is masked alike
+    whichever rank or micro-batch it is in, so N ranks drop what one process drops.
+    """
+
+    buffers = ("key",)
+
+    def __init__(self, rate: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        if not 0 <= rate < 1:
+            raise InputError(f"Dropout: rate must be in [0, 1), {rate} was given")
+        self.rate = rate
+        self.key = generator(self, rng).integers(0, 2**63, size=2, dtype=np.uint64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        keep = self._uniform(x.shape) >= self.rate
+        mask = (keep / (1 - self.rate)).astype(x.dtype)
+        return ops.mul(x, to_device(mask, x.device))
+
+    def _uniform(self, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        """Uniform numbers in [0, 1) of ``shape``; row i is of sample ``context.sample + i``."""
+        rows, width = shape[0], int(np.prod(shape[1:]))
+        blocks = -(-width // 8)  # one block of Philox4x64 is eight numbers of 32 bits
+        counter = self.context.sample * blocks + (self.context.call(self) << 192)
+        bits = np.random.Philox(key=self.key, counter=counter).random_raw(4 * rows * blocks)
+        numbers = bits.view(np.uint32).reshape(rows, 8 * blocks)[:, :width]
+        return (numbers * 2.0**-32).reshape(shape)
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.rate})"
