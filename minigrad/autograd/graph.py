@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,22 +129,19 @@ def stamp(places: list[int], edges: list[Node | Leaf]) -> int:
 
 def walk(roots: Iterable[Node | Leaf]) -> tuple[list[Node], dict[Leaf, int]]:
     """All nodes behind ``roots``, newest first, and how many contributions each leaf will get."""
-    seen: set[Node] = set()
-    found: list[Node] = []
+    found: dict[Node, int] = {}
     uses: dict[Leaf, int] = {}
     stack = [root for root in roots if type(root) is Node]
     while stack:
         node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            found.append(node)
+        if node not in found:
+            found[node] = node.number
             for edge in node.edges:
                 if type(edge) is Node:
                     stack.append(edge)
                 else:
                     uses[edge] = uses.get(edge, 0) + 1  # type: ignore[index, arg-type]
-    found.sort(key=attrgetter("number"), reverse=True)  # quick: most of it is in order
-    return found, uses
+    return sorted(found, key=found.__getitem__, reverse=True), uses
 
 
 def delivery(uses: dict[Leaf, int]) -> Callable[[Leaf, Array], None]:
@@ -219,11 +215,11 @@ def propagate(
                 result = rule(*pick(pool), out=out)
             else:
                 result = rule(*pick(pool))
-            for position, i in targets:
+            for place, i in targets:
                 edge = edges[i]
                 if needed is not None and edge not in needed:
                     continue
-                gradient = result if position is None else result[position]
+                gradient = result if place is None else result[place]
                 if gradient.shape != edge.shape or gradient.dtype is not edge.dtype:
                     gradient = _fit(gradient, edge, plan.name)
                 if type(edge) is Leaf:

@@ -78,19 +78,20 @@ def _application(spec: Op) -> Callable[..., Tensor]:
     def apply(*args: Any, **kwargs: Any) -> Tensor:
         if kwargs or len(args) != arity:
             args = spec.bind(args, kwargs)
-        wants = 1 << len(args)  # a bit for each argument, below one that says how many they are
+        wants, bit = 0, 1  # a bit for each argument, and above them one that says how many
         raw: list[Any] = []
         edges: list[Node | Leaf] = []
         for a in args:
             if isinstance(a, Tensor):
                 node = a._node
                 if node is not None:
-                    wants |= 1 << len(raw)
+                    wants |= bit
                     edges.append(node)
                 a = a._data
             elif type(a) not in _PLAIN and spec.name_of(len(raw), len(args)) in spec.inputs:
                 a = _operand(a)
             raw.append(a)
+            bit <<= 1
         xp = np if "cupy" not in modules else array_module(*raw, op=spec.name)
         try:
             y = call(xp, *raw)
@@ -103,7 +104,7 @@ def _application(spec: Op) -> Callable[..., Tensor]:
         if not edges or not mode.recording or not rules:
             tensor._node = None
             return tensor
-        plan = plans.get(wants) or spec.plan(wants)
+        plan = plans.get(wants | bit) or spec.plan(wants | bit)
         tensor._node = node = _new(Node)
         node.plan = plan
         node.edges = edges

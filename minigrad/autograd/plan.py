@@ -81,7 +81,10 @@ class Op:
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments in the order of the signature, defaults filled in; those of a variadic op
         come as a sequence, and leave one by one."""
-        values = [*args, *self.defaults[len(args) :]]
+        rest = self.defaults[len(args) :]
+        if not kwargs and not self.variadic and rest and rest[0] is not _REQUIRED:
+            return (*args, *rest)
+        values = [*args, *rest]
         for name, value in kwargs.items():
             if name in self.names[len(args) :]:
                 values[self.names.index(name)] = value

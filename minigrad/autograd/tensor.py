@@ -74,9 +74,13 @@ class Tensor:
                 "this Tensor is no leaf, so it keeps no gradient: only Tensors made with "
                 "requires_grad=True do; minigrad.grad(loss, [tensor]) gives any gradient"
             )
-        if leaf.grad is None:
+        if leaf.buffer is None:
             leaf.buffer = array_module(self._data).zeros_like(self._data)
-        _copy_into(leaf.buffer, 0 if value is None else value, "grad")
+        if value is None:  # as elsewhere in the field; but it becomes zeros, and stays an array
+            leaf.buffer.fill(0)
+        else:
+            _copy_into(leaf.buffer, value, "grad")
+        leaf.fresh = value is None
 
     @property
     def requires_grad(self) -> bool:
