@@ -94,7 +94,7 @@ def confusion(
         )
     if names is not None and len(names) != classes:
         raise InputError(f"{len(names)} names were given for {classes} classes; give one for each")
-    names = _labels(range(classes) if names is None else names)
+    names, lacking = _labels(range(classes) if names is None else names)
     total = int(counts.sum())
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
@@ -126,7 +126,8 @@ def confusion(
             colour = "white" if share[row, column] > 0.71 else "black" if count else _GREY
             axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=size)
     accuracy = f"accuracy {counts.trace() / total:.4f}, {total:,} samples" if total else "empty"
-    axes.set(xlabel="predicted class", ylabel="true class", title=accuracy)
+    note = "\n(numbers: names that the font cannot write)" if lacking else ""
+    axes.set(xlabel=f"predicted class{note}", ylabel="true class", title=accuracy)
     _save(figure, path, bbox_inches="tight")
 
 
@@ -154,7 +155,7 @@ def roc(
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
         aspect="equal",
-        title=f"positive: class {_labels([positive])[0]}",
+        title=f"positive: {_labels([positive], first=1)[0][0]}",
     )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
@@ -169,15 +170,18 @@ def _line(history: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, flo
     ]
 
 
-def _labels(names: Iterable[object]) -> list[str]:
-    """Names cut to a length that fits; the class's number for one the font cannot write."""
+def _labels(names: Iterable[object], first: int = 0) -> tuple[list[str], bool]:
+    """Names cut to a length that fits, and whether one that the font cannot write (Chinese, where
+    no such font is installed) has become "class" and its number, counted from ``first``."""
     manager = require("matplotlib.font_manager", "viz")
     glyphs = manager.get_font(manager.findfont(manager.FontProperties())).get_charmap()
-    labels = []
-    for number, name in enumerate(map(str, names)):
+    labels, lacking = [], False
+    for number, name in enumerate(map(str, names), first):
         cut = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-        labels.append(cut if all(ord(letter) in glyphs for letter in cut) else str(number))
-    return labels
+        writable = all(ord(letter) in glyphs for letter in cut)
+        lacking |= not writable
+        labels.append(cut if writable else f"class {number}")
+    return labels, lacking
 
 
 def _figure(width: float, height: float, layout: str | None = "constrained") -> Any:

@@ -155,7 +155,7 @@ def test_confusion_of_many_classes_has_colours_and_no_digits(draw):
 
 def test_confusion_takes_any_name(draw):
     axes = draw(plot.confusion, table(4), names=["$a_$", "\U0001f984", "tab\there", 7]).axes[0]
-    assert [text.get_text() for text in ticks(axes.yaxis)] == ["$a_$", "1", "2", "7"]
+    assert [text.get_text() for text in ticks(axes.yaxis)] == ["$a_$", "class 1", "class 2", "7"]
 
 
 def test_confusion_without_samples(draw):
