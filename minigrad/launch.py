@@ -9,6 +9,7 @@ A launcher of another MPI starts N processes that each believe they are alone.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import shutil
 import subprocess
@@ -63,7 +64,10 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are raised, so that under mpirun they are told once."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} (see '{self.prog} --help')")
+        given = message.partition("unrecognized arguments: ")[2].split()
+        near = difflib.get_close_matches(given[0], self._option_string_actions) if given else []
+        hint = f": did you mean {near[0]}?" if near else ""
+        raise InputError(f"{message}{hint} (see '{self.prog} --help')")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

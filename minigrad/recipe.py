@@ -247,7 +247,9 @@ def _announce(
         f"{settings.batch_size}, {settings.optimizer}"
     )
     print(nn.summary(model, (data.features,)))
-    if position:
+    if position and position["epoch"] >= settings.epochs:
+        print(f"this run has finished its {settings.epochs} epochs; these are its results again")
+    elif position:
         print(f"going on after epoch {position['epoch']}, batch {position['batch']}")
 
 

@@ -263,6 +263,7 @@ MISTAKES: dict[str, str] = {
     "digts": "unknown data set 'digts': did you mean 'digits'? choose one of breast_cancer, csv, d",
     "diabetes": "diabetes has no classes",
     "digits --bogus 1": "unrecognized arguments: --bogus 1",
+    "digits --optimiser adam": "--optimiser adam: did you mean --optimizer?",
     "digits --optimizer adm": "unknown optimizer 'adm': did you mean 'adam'? choose one of adagra",
     "digits --schedule cosin": "unknown schedule 'cosin': did you mean 'cosine'? choose one of",
     "digits --activation rlu": "unknown activation 'rlu': did you mean 'relu'? choose one of elu",

@@ -190,7 +190,7 @@ def _settle(
             cure += ", or 'mean' to fill in the column's mean"
         raise InputError(
             f"{path}: {np.count_nonzero(refused)} missing value(s), the first on line "
-            f"{lines[row]} in column '{name}'; fill them in, or set missing to {cure}"
+            f"{lines[row]} in column '{name}'; fill them in, or set missing (--missing) to {cure}"
         )
     return np.ones(len(blank), bool)
 

@@ -8,12 +8,14 @@ process on the same batch, for uneven shares too; the mean of the ranks' means w
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 
 from minigrad.arena import Arena, Span
 from minigrad.autograd import Leaf, Tensor
 from minigrad.backend import Array, to_numpy
 from minigrad.distributed.communicator import Communicator, Request, SerialCommunicator
+from minigrad.distributed.host import launched_ranks
 from minigrad.errors import InputError, SharedError
 from minigrad.nn import Context, Module
 from minigrad.optim import Optimizer, global_norm
@@ -40,6 +42,8 @@ def buckets_of(arena: Arena, bucket_bytes: int) -> list[list[Span]]:
 class DataParallel:
     """How the ranks of ``comm`` share a training step; with one rank, the plain step.
 
+    ``comm`` is :func:`minigrad.distributed.world` where a launcher may have started several ranks;
+    without one it is this process alone.
     Rank 0's weights and buffers are sent to all. In :meth:`backward` a bucket's sum over the
     ranks starts as soon as the bucket is full, while backward goes on; all ranks start the buckets
     in the order of their index, on a communicator of their own, so that layers which communicate
@@ -57,6 +61,11 @@ class DataParallel:
     ) -> None:
         self.model = model
         self.optimizer = optimizer
+        if comm is None and launched_ranks(os.environ) != 1:
+            raise InputError(
+                "DataParallel was given no communicator, but several ranks were started, and each "
+                "would train a model of its own: pass comm=minigrad.distributed.world()"
+            )
         self.comm = SerialCommunicator() if comm is None else comm
         self.context = Context(self.comm)
         model.attach(self.context)

@@ -47,7 +47,8 @@ class Sequential(Module):
 class Dense(Module):
     """x·W + b: x (…, inputs), weight W (inputs, outputs), bias b (outputs,), zero at first.
 
-    ``init`` is one of :data:`~minigrad.nn.init.INITIALISERS` or a function like those.
+    ``rng``, which must be given, draws the first weights; ``init`` is one of
+    :data:`~minigrad.nn.init.INITIALISERS` or a function like those.
     """
 
     def __init__(

@@ -125,6 +125,12 @@ class Module:
         """The parameters, each once."""
         return list(self.named_parameters().values())
 
+    def __repr__(self) -> str:
+        layers = [
+            f"{name}={value!r}" for name, value in self._members() if isinstance(value, Module)
+        ]
+        return f"{type(self).__name__}({', '.join(layers)})"
+
     # --- modes ----------------------------------------------------------------------------------
 
     def train(self, training: bool = True) -> Module:
@@ -152,7 +158,8 @@ class Module:
         return self
 
     def freeze(self) -> Module:
-        """Take all parameters out of training."""
+        """Take all parameters out of training; ``requires_grad = True`` takes one back in. Batch
+        norm's running averages are no parameters: they rest in evaluation mode."""
         for parameter in self.parameters():
             parameter.requires_grad = False
         return self
@@ -175,8 +182,8 @@ class Module:
     # --- state ----------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Array]:
-        """All parameters (under every path that leads to them) and buffers, by path: the arrays
-        themselves, not copies."""
+        """All parameters (under every path that leads to them) and buffers, by path. These are
+        the model's own arrays, which training changes: copy them to keep a snapshot."""
         state = {name: parameter._data for name, parameter in self._all_parameters()}
         for path, module in self.named_modules():
             for name in module.buffers:

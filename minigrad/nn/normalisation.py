@@ -37,7 +37,7 @@ class BatchNorm1d(Module):
     (Ioffe & Szegedy 2015).
 
     In training, mean and variance are those of the whole batch: with a communicator (see
-    :meth:`Module.distribute`) of all ranks' rows together. Running averages,
+    :meth:`Module.attach`) of all ranks' rows together. Running averages,
     r ← (1 − momentum)·r + momentum·new, serve evaluation; the variance in them is the unbiased
     one, as in PyTorch.
     """

@@ -1,5 +1,6 @@
 """Training: the loop, callbacks, interrupts."""
 
+from minigrad.distributed.data_parallel import DataParallel
 from minigrad.train.callbacks import (
     Checkpoints,
     EarlyStopping,
@@ -17,6 +18,7 @@ __all__ = [
     "CLASSIFICATION",
     "Callback",
     "Checkpoints",
+    "DataParallel",
     "EarlyStopping",
     "Interrupts",
     "JsonLog",

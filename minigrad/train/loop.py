@@ -114,6 +114,12 @@ def fit(
 ) -> Run:
     """Train the model of ``parallel``; returns the :class:`Run`, with a record per epoch.
 
+    ``loss(outputs, targets)`` gives one number a sample (``reduction="none"``). ``data`` is a
+    :class:`minigrad.data.DataLoader` with the communicator's ``rank`` and ``size``. On one rank:
+
+        fit(DataParallel(model, optim.Adam(model, 1e-3)), partial(ops.cross_entropy,
+            reduction="none"), DataLoader(x, labels, batch_size=32), epochs=10)
+
     Records hold epoch (from 1), loss and ``metrics`` (means over the epoch's samples as they were
     met), lr (of the last update), grad_norm (the mean over the steps, before clipping),
     samples_per_s, seconds, and with ``validation`` (x, y) val_loss and each metric as val_….
@@ -124,6 +130,12 @@ def fit(
     all ranks, for a loss or gradient that is not finite, naming the step and the first layer whose
     output is not.
     """
+    if (data.rank, data.size) != (parallel.comm.rank, parallel.comm.size):
+        raise SharedError(
+            f"the data are for rank {data.rank} of {data.size}, but this is rank "
+            f"{parallel.comm.rank} of {parallel.comm.size}: make the DataLoader with "
+            "rank=comm.rank, size=comm.size"
+        )
     run = Run(parallel, epochs, **copy.deepcopy(dict(resume or {})))
     model, optimizer, comm = run.model, run.optimizer, run.comm
     try:

@@ -170,7 +170,7 @@ def test_what_is_refused_with_options(read, text, options, message):
 
 
 def test_the_way_to_clean_is_named(read):
-    with pytest.raises(InputError, match=r"set missing to 'drop' .* or 'mean'"):
+    with pytest.raises(InputError, match=r"set missing \(--missing\) to 'drop' .* or 'mean'"):
         read(lines(*ROWS, ",cat"))
     with pytest.raises(InputError) as caught:
         read(lines(*ROWS, "1,"))

@@ -18,13 +18,14 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad import nn, optim
+from minigrad import nn, ops, optim
 from minigrad.data import DataLoader
 from minigrad.distributed import Communicator, SerialCommunicator
-from minigrad.errors import InputError
+from minigrad.errors import InputError, SharedError
 from minigrad.testing import run_ranks
 from minigrad.train import (
     Callback,
+    DataParallel,
     EarlyStopping,
     Interrupts,
     JsonLog,
@@ -32,6 +33,7 @@ from minigrad.train import (
     Run,
     TensorBoard,
     evaluate,
+    fit,
     loop,
 )
 
@@ -355,3 +357,23 @@ def test_a_second_interrupt_ends_it_at_once() -> None:
 def test_fit_fits_on_one_screen() -> None:
     lines = inspect.getsource(loop.fit).partition('"""')[2].partition('"""')[2].splitlines()
     assert len(lines) < 50
+
+
+def test_data_of_another_rank_are_refused() -> None:
+    parallel = DataParallel(linear(), optim.SGD(linear(), 0.1), SerialCommunicator())
+    data = DataLoader(*tiny.data(9), batch_size=4, rank=1, size=2)
+    with pytest.raises(SharedError, match=r"for rank 1 of 2, but this is rank 0 of 1.*size=comm"):
+        fit(parallel, tiny.LOSS, data, epochs=1)
+
+
+def test_ranks_without_a_communicator_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PMI_SIZE", "2")
+    with pytest.raises(InputError, match=r"several ranks were started.*distributed\.world\(\)"):
+        DataParallel(linear(), optim.SGD(linear(), 0.1))
+
+
+def test_a_loss_must_give_a_number_a_sample() -> None:
+    parallel = DataParallel(linear(), optim.SGD(linear(), 0.1), SerialCommunicator())
+    data = DataLoader(*tiny.data(9), batch_size=4)
+    with pytest.raises(SharedError, match=r"the loss of 4 samples has shape \(\)"):
+        fit(parallel, ops.cross_entropy, data, epochs=1)
