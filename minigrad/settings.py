@@ -55,7 +55,12 @@ class Settings:
     batch_size: int = _option(32, "samples in a batch, over all ranks", "N")
     micro_batches: int = _option(1, "accumulate the gradient over so many parts of a batch", "N")
     epochs: int = _option(30, "how often all samples are seen", "N")
-    patience: int = _option(0, "stop after so many epochs without better test loss; 0 is off", "N")
+    patience: int = _option(
+        0,
+        "stop after so many epochs without a better loss on the test part, "
+        "which then is no independent judge; 0 is off",
+        "N",
+    )
     seed: int = _option(0, "of weights, split, order and dropout", "N")
     dtype: str = _option("float32", "float32 or float64", "NAME")
     device: str = _option("cpu", "cpu, cuda or cuda:N", "NAME")

@@ -6,18 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad import InputError, Tensor, ops
-from minigrad.autograd import functions, op
+from minigrad.autograd import op
 from minigrad.testing import arrays, broadcastable_shapes, check_grads, labels, run_ranks
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]])
 
 
-@pytest.fixture(autouse=True)
-def _only_for_this_test():
-    before = dict(vars(functions))
-    yield
-    vars(functions).clear()
-    vars(functions).update(before)
+pytestmark = pytest.mark.usefixtures("own_ops")
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])

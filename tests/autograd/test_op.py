@@ -10,14 +10,7 @@ from minigrad import InputError, Tensor, grad, ops
 from minigrad.autograd import functions, op, within
 from minigrad.testing import check_grads
 
-
-@pytest.fixture(autouse=True)
-def _only_for_this_test():
-    """``op`` registers by name; what a test defines is gone after it."""
-    before = dict(vars(functions))
-    yield
-    vars(functions).clear()
-    vars(functions).update(before)
+pytestmark = pytest.mark.usefixtures("own_ops")
 
 
 def leaf(*values, **how):

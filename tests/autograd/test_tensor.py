@@ -1,5 +1,7 @@
 """Tensor: what it is made of, its setters, operators and conversions."""
 
+import operator
+
 import numpy as np
 import pytest
 
@@ -158,17 +160,14 @@ def test_grad_of_a_result_cannot_be_set():
 
 # --- operators ----------------------------------------------------------------------------------
 
+ARITHMETIC = [operator.add, operator.sub, operator.mul, operator.truediv, operator.matmul]
 A, B = np.array([[1.0, -2.0], [3.0, 4.0]]), np.array([[2.0, 5.0], [-1.0, 0.5]])
 
 
 @pytest.mark.parametrize(
     "f",
     [
-        lambda a, b: a + b,
-        lambda a, b: a - b,
-        lambda a, b: a * b,
-        lambda a, b: a / b,
-        lambda a, b: a @ b,
+        *ARITHMETIC,
         lambda a, b: abs(a) ** b,
         lambda a, b: a**2,
         lambda a, b: a**3,
@@ -205,15 +204,7 @@ def test_operators_and_methods_are_numpys(f):
 
 @pytest.mark.parametrize(
     "f",
-    [
-        lambda a, b: a + b,
-        lambda a, b: a - b,
-        lambda a, b: a * b,
-        lambda a, b: a / b,
-        lambda a, b: a @ b,
-        lambda a, b: a < b,
-        lambda a, b: a == b,
-    ],
+    [*ARITHMETIC, operator.lt, operator.eq],
 )
 def test_an_array_or_a_list_beside_a_tensor(f):
     for a, b in ((A, leaf(*B)), (leaf(*A), B), (A.tolist(), leaf(*B)), (leaf(*A), B.tolist())):
