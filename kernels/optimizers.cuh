@@ -1,0 +1,54 @@
+// What all optimizer updates share: the step's numbers, and the gradient that a rule sees.
+#pragma once
+
+#include "common.cuh"
+
+// What the global norm of the gradient came to (norm.cu); neutral where nobody measured it.
+struct Norm {
+    double norm;       // ‖g‖
+    double scale;      // min(1, limit/(‖g‖ + 1e-6)): the gradient is multiplied by it
+    double not_finite; // 1 where ‖g‖ is infinite or NaN: then nothing is updated
+    double skipped;    // how many updates that has cost so far
+};
+
+// The numbers of a group in this step, made on the host in double. A rule's own follow them.
+struct Common {
+    double scale;       // multiplies the gradient: un-scales a mixed-precision loss
+    double clip_value;  // each element of the gradient is held to ±this
+    double l1, l2;      // penalties, added to the gradient: l1·sign(θ) + l2·θ
+    double keep;        // 1 − ηλ, decoupled weight decay: multiplies θ before the update
+    double threshold;   // ητ, proximal L1: θ moves so far towards 0 after the update, and no further
+    double plain;       // 1 where clip_value, l1, l2 and threshold do nothing
+    double zero;        // 1 to leave zeros where the gradient was
+};
+
+// One update: rule(θ, g, state…) for every element. Each buffer is read once and written once.
+template <class Rule, class... State>
+DEVICE void update(i64 n, const Common& h, const Norm& norm, Rule rule, real* theta, real* g,
+                   State*... state) {
+    if (norm.not_finite) return;
+    const real scale = h.scale * norm.scale, keep = h.keep;
+    const real* seen = g; // a gradient that is only read
+    if (h.plain && !h.zero) {
+        each(n, [=](real& theta, real g, State&... s) {
+            theta *= keep;
+            rule(theta, scale * g, s...);
+        }, theta, seen, state...);
+        return;
+    }
+    const real limit = h.clip_value, l1 = h.l1, l2 = h.l2, threshold = h.threshold;
+    auto whole = [=](real& theta, real g, State&... s) {
+        g = held(scale * g, limit) + l2 * theta + l1 * sign(theta);
+        theta *= keep;
+        rule(theta, g, s...);
+        theta -= held(theta, threshold);
+    };
+    if (h.zero) {
+        each(n, [=](real& theta, real& g, State&... s) {
+            whole(theta, g, s...);
+            g = 0;
+        }, theta, g, state...);
+    } else {
+        each(n, whole, theta, seen, state...);
+    }
+}
