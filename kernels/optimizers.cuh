@@ -22,13 +22,27 @@ struct Common {
     double zero;        // 1 to leave zeros where the gradient was
 };
 
+// The gradient that a rule sees: scaled, clipped by value, penalised.
+struct Effective {
+    real scale, limit, l1, l2;
+    DEVICE Effective(const Common& h, const Norm& norm)
+        : scale(h.scale * norm.scale), limit(h.clip_value), l1(h.l1), l2(h.l2) {}
+    DEVICE real operator()(real g, real theta) const {
+        return held(scale * g, limit) + l2 * theta + l1 * sign(theta);
+    }
+};
+
 // One update: rule(θ, g, state…) for every element. Each buffer is read once and written once.
 template <class Rule, class... State>
 DEVICE void update(i64 n, const Common& h, const Norm& norm, Rule rule, real* theta, real* g,
                    State*... state) {
-    if (norm.not_finite) return;
-    const real scale = h.scale * norm.scale, keep = h.keep;
-    const real* seen = g; // a gradient that is only read
+    if (norm.not_finite) {
+        if (h.zero) each(n, [](real& g) { g = 0; }, g);
+        return;
+    }
+    const Effective effective(h, norm);
+    const real scale = effective.scale, keep = h.keep, threshold = h.threshold;
+    const real* seen = g; // as an array that is only read
     if (h.plain && !h.zero) {
         each(n, [=](real& theta, real g, State&... s) {
             theta *= keep;
@@ -36,9 +50,8 @@ DEVICE void update(i64 n, const Common& h, const Norm& norm, Rule rule, real* th
         }, theta, seen, state...);
         return;
     }
-    const real limit = h.clip_value, l1 = h.l1, l2 = h.l2, threshold = h.threshold;
     auto whole = [=](real& theta, real g, State&... s) {
-        g = held(scale * g, limit) + l2 * theta + l1 * sign(theta);
+        g = effective(g, theta);
         theta *= keep;
         rule(theta, g, s...);
         theta -= held(theta, threshold);

@@ -109,10 +109,12 @@ class Arena:
             leaf.fresh = False
         return self._grad
 
-    def zero_grad(self) -> None:
-        """Set all gradients to zero, in place. ``zeroed`` counts how often."""
+    def zero_grad(self, *, done: bool = False) -> None:
+        """Set all gradients to zero, in place, if an update has not ``done`` it already;
+        ``zeroed`` counts how often."""
         self._refuse_if_moved()
-        self._grad.fill(0)
+        if not done:
+            self._grad.fill(0)
         self.zeroed += 1
         for leaf in self.leaves.values():
             leaf.fresh = True

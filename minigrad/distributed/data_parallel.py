@@ -8,6 +8,7 @@ process on the same batch, for uneven shares too; the mean of the ranks' means w
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 
@@ -18,7 +19,7 @@ from minigrad.distributed.communicator import Communicator, Request, SerialCommu
 from minigrad.distributed.host import launched_ranks
 from minigrad.errors import InputError, SharedError
 from minigrad.nn import Context, Module
-from minigrad.optim import Optimizer, global_norm
+from minigrad.optim import GradientNorm, Optimizer
 
 __all__ = ["DataParallel", "ReplicasDiffer", "buckets_of"]
 
@@ -69,6 +70,7 @@ class DataParallel:
         self.comm = SerialCommunicator() if comm is None else comm
         self.context = Context(self.comm)
         model.attach(self.context)
+        self._norm: GradientNorm | None = None
         self._buckets: list[Array] = []
         self._expected: list[int] = []  # of each bucket: how many gradients it waits for
         self._missing: list[int] = []
@@ -121,13 +123,16 @@ class DataParallel:
             self._armed = False
         self._reduced = zeroed
 
-    def norm(self) -> float:
-        """The global norm of the gradient; NaN or infinite where the gradient is."""
-        return global_norm(self.optimizer.arenas)
+    def norm(self, limit: float | None = None) -> GradientNorm:
+        """The global norm of the gradient, measured now; nothing waits until it is read."""
+        if self._norm is None or self._norm.limit != (math.inf if limit is None else limit):
+            self._norm = GradientNorm(self.optimizer.arenas, limit)
+        return self._norm.measure()
 
-    def step(self, scale: float = 1.0) -> None:
-        """Update the parameters with ``scale`` times the gradient."""
-        self.optimizer.step(scale=scale)
+    def step(self, norm: GradientNorm | None = None) -> None:
+        """Update the parameters, with the gradient clipped to the norm's limit; a gradient that is
+        not finite updates nothing."""
+        self.optimizer.step(norm=norm)
 
     # --- state ------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from minigrad.optim.base import Optimizer
 from minigrad.optim.clipping import clip_by_global_norm, clip_by_value, clip_scale, global_norm
 from minigrad.optim.lamb import LAMB, lamb_step
 from minigrad.optim.lion import Lion, lion_step
+from minigrad.optim.norm import GradientNorm
 from minigrad.optim.regularisation import decayed, l1_penalty, l2_penalty, soft_threshold
 from minigrad.optim.schedules import (
     SCHEDULES,
@@ -37,6 +38,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "Exponential",
+    "GradientNorm",
     "InverseTime",
     "Linear",
     "Lion",

@@ -53,6 +53,18 @@ class Adam(Optimizer):
         "epsilon_placement": ("outside", one_of("outside", "hat")),
     }
     takes = ("eta", "t")
+    kernel = "adam"
+
+    @staticmethod
+    def constants(h: Hyper) -> dict[str, float]:
+        """Both corrections in two numbers: ηm̂/(√v̂ + ε) = ηc/(1−β₁ᵗ) · m/(√v + cε); ε̂ is cε."""
+        ratio, c = corrections(h)
+        return {
+            "beta1": h["beta1"],
+            "beta2": h["beta2"],
+            "eta": h["eta"] * ratio,
+            "epsilon": h["epsilon"] * (c if h["epsilon_placement"] == "outside" else 1),
+        }
 
     @staticmethod
     def formula(*arrays: Array, epsilon_placement: str, **h: Any) -> tuple[Array, Array, Array]:
@@ -62,11 +74,11 @@ class Adam(Optimizer):
 
     @staticmethod
     def in_place(theta: Array, g: Array, m: Array, v: Array, s: Array, _: Array, h: Hyper) -> None:
-        """Both corrections in two scalars: ηm̂/(√v̂ + ε) = ηc/(1−β₁ᵗ) · m/(√v + cε); ε̂ is cε."""
-        ratio, c = corrections(h)
+        """The formula, with :meth:`constants`."""
+        c = Adam.constants(h)
         moments_(g, m, v, s, h)
-        direction_(m, v, h["epsilon"] * (c if h["epsilon_placement"] == "outside" else 1), s)
-        s *= h["eta"] * ratio
+        direction_(m, v, c["epsilon"], s)
+        s *= c["eta"]
         theta -= s
 
 

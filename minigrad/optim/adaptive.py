@@ -40,7 +40,13 @@ class Adagrad(Optimizer):
 
     state = ("v",)
     hyper: ClassVar[Defaults] = {"epsilon": (1e-10, positive)}
+    kernel = "adagrad"
     formula = staticmethod(adagrad_step)
+
+    @staticmethod
+    def constants(h: Hyper) -> dict[str, float]:
+        """As they are."""
+        return {"eta": h["eta"], "epsilon": h["epsilon"]}
 
     @staticmethod
     def in_place(theta: Array, g: Array, v: Array, s: Array, _: Array, h: Hyper) -> None:
@@ -65,7 +71,15 @@ class RMSprop(Optimizer):
         "epsilon": (1e-8, positive),
         "epsilon_placement": ("outside", one_of("outside", "inside")),
     }
+    kernel = "rmsprop"
     formula = staticmethod(rmsprop_step)
+
+    @staticmethod
+    def constants(h: Hyper) -> dict[str, float]:
+        """√(v + inside) + outside, ε being one of the two."""
+        inside = h["epsilon"] if h["epsilon_placement"] == "inside" else 0.0
+        outside = h["epsilon"] - inside
+        return {"eta": h["eta"], "rho": h["rho"], "inside": inside, "outside": outside}
 
     @staticmethod
     def in_place(theta: Array, g: Array, v: Array, s: Array, _: Array, h: Hyper) -> None:

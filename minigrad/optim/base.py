@@ -5,10 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -16,8 +15,10 @@ from minigrad.arena import Arena, arenas_of
 from minigrad.backend import Array, aligned_zeros, array_module, to_numpy
 from minigrad.errors import InputError, unknown
 from minigrad.optim._checks import Check, checked, non_negative, positive, rate
-from minigrad.optim.executor import EXECUTORS, Block, Hyper, Scratch
+from minigrad.optim.compiled import FORMS, Compiled, Form, executors
+from minigrad.optim.executor import Hyper, cut
 from minigrad.optim.groups import arenas_in, assign, axes_of, named_parameters, settings_of
+from minigrad.optim.norm import GradientNorm
 from minigrad.state import check_names
 
 __all__ = ["Defaults", "Hyper", "Optimizer", "Parameters", "Rate"]
@@ -48,7 +49,9 @@ class Optimizer(ABC):
     ``groups={"head": {"match": "head.*", "lr": 0.1}}`` gives other hyper-parameters to the
     parameters whose names match a shell pattern (or one of a list); what a group states holds
     for all of them, biases too. ``optimizer.groups`` shows what holds, and is read-only.
-    ``form="formula"`` runs the teaching step in place of the fast one. Raises
+    ``form`` is ``"compiled"`` (a kernel of kernels/, one launch a block), ``"in_place"`` (NumPy or
+    CuPy, pass by pass) or ``"formula"`` (the teaching step); by default the first of them that can
+    run here. Raises
     :class:`InputError` for values out of range, unknown names, patterns that match nothing,
     and a schedule that gives a negative rate or NaN (0 is allowed there).
 
@@ -65,6 +68,8 @@ class Optimizer(ABC):
     ``weight_decay``, where the rule decays by itself."""
     per_span: ClassVar[bool] = False
     """Whether the rule looks at whole tensors: then it has a ``finish``."""
+    kernel: ClassVar[str]
+    """The entry in kernels/ that does the update."""
     __signature__: ClassVar[inspect.Signature]
 
     @staticmethod
@@ -81,6 +86,16 @@ class Optimizer(ABC):
     def finish(theta: Array, update: Array, h: Hyper) -> None:
         """With ``per_span``: what a whole tensor needs; ``update`` was ``other`` in its pieces."""
 
+    @staticmethod
+    @abstractmethod
+    def constants(h: Hyper) -> dict[str, float]:
+        """The numbers of one step, in double, by the names in the kernel's struct."""
+
+    @classmethod
+    def kernel_of(cls, h: Hyper) -> str:
+        """The kernel for a group with these hyper-parameters."""
+        return cls.kernel
+
     def __init_subclass__(cls) -> None:
         _, *known, _ = inspect.signature(Optimizer.__init__).parameters.values()
         keywords = [
@@ -95,7 +110,7 @@ class Optimizer(ABC):
         lr: Rate,
         *,
         groups: Mapping[str, Mapping[str, Any]] | None = None,
-        form: Literal["in_place", "formula"] = "in_place",
+        form: Form | None = None,
         **hyper: Any,
     ) -> None:
         owner = type(self).__name__
@@ -103,9 +118,8 @@ class Optimizer(ABC):
         checks |= {**dict.fromkeys(self.penalties, non_negative), "lr": rate}
         values = _defaults(type(self)) | checked({**hyper, "lr": lr}, checks, owner)
         self._lr: Rate = values.pop("lr")
-        if form not in EXECUTORS:
-            raise unknown(f"form of {owner}", form, EXECUTORS)
-        self.form = form
+        if form not in (None, *FORMS):
+            raise unknown(f"form of {owner}", str(form), FORMS)
         patterns = {name: h.get("match") for name, h in (groups or {}).items()}
         overrides = {
             name: checked(
@@ -129,13 +143,9 @@ class Optimizer(ABC):
         self._blocks = [
             block
             for arena, buffers in zip(self.arenas, self._state, strict=True)
-            for block in _cut(arena, buffers, group_of, self.per_span)
+            for block in cut(arena, buffers, group_of)
         ]
-        self._blocks.sort(key=lambda block: -block.theta.size)  # the largest makes the scratch
-        scratch = Scratch()
-        self._updates = [
-            (block.group, EXECUTORS[form](self, block, scratch)) for block in self._blocks
-        ]
+        self._executors = executors(self, self._blocks, form)
 
     def _state_names(self) -> tuple[str, ...]:
         """The buffers that these groups need."""
@@ -155,26 +165,60 @@ class Optimizer(ABC):
             )
         self._lr = positive(f"{type(self).__name__}: lr", value)
 
-    def step(self, *, scale: float = 1.0, clip_value: float | None = None) -> None:
-        """One update from the arenas' gradients, which are left as they are.
+    def step(
+        self,
+        *,
+        scale: float = 1.0,
+        clip_value: float | None = None,
+        norm: GradientNorm | None = None,
+        zero_grad: bool = False,
+    ) -> None:
+        """One update from the arenas' gradients.
 
         ``scale`` multiplies the gradient first (``clip_scale(norm, limit)``, 1/loss scale), then
-        each element is clipped to ±``clip_value``, then the penalties are added.
+        each element is clipped to ±``clip_value``, then the penalties are added. ``norm`` is a
+        :class:`GradientNorm` that was measured: its scale is applied too, and where it is not
+        finite nothing is updated, without waiting for a GPU. ``zero_grad=True`` leaves zeros where
+        the gradients were, in the same pass; otherwise they stay as they are.
+        """
+        hyper = self.advance(scale=scale, clip_value=clip_value, zero_grad=zero_grad)
+        self._launch(hyper, norm)
+
+    def advance(
+        self, *, scale: float = 1.0, clip_value: float | None = None, zero_grad: bool = False
+    ) -> dict[str, Hyper]:
+        """Count a step and bring its numbers to where the kernels read them.
+
+        :meth:`step` does it by itself; a captured CUDA graph needs it before each replay.
         """
         if not 0 <= scale < math.inf:
             raise InputError(f"step: scale is {scale!r}, but must be 0 or a number above it")
         if clip_value is not None:
             clip_value = positive("step: clip_value", clip_value)
         now = {"t": self.steps + 1, "scale": float(scale), "clip_value": clip_value}
-        hyper = {
-            group: {**h, **now, "eta": self._rate(h.get("lr", self._lr))}
+        hyper: dict[str, Hyper] = {
+            group: {**h, **now, "zero": zero_grad, "eta": self._rate(h.get("lr", self._lr))}
             for group, h in self.groups.items()
         }
+        for executor in self._executors:
+            if isinstance(executor, Compiled):
+                executor.advance(hyper)
+        self.steps += 1
+        return hyper
+
+    def _launch(self, hyper: Mapping[str, Hyper], norm: GradientNorm | None) -> None:
         for arena in self.arenas:
             arena.touch()
-        for group, update in self._updates:
-            update(hyper[group])
-        self.steps += 1
+        for executor in self._executors:
+            if isinstance(executor, Compiled):
+                executor.launch(None if norm is None else norm.record)
+            elif norm is None or norm.finite:
+                extra = 1.0 if norm is None else norm.scale
+                executor({g: {**h, "scale": h["scale"] * extra} for g, h in hyper.items()})
+        if next(iter(hyper.values()))["zero"]:
+            compiled = all(isinstance(executor, Compiled) for executor in self._executors)
+            for arena in self.arenas:
+                arena.zero_grad(done=compiled)
 
     def zero_grad(self) -> None:
         """Write zeros to all gradients."""
@@ -273,24 +317,3 @@ def _placed(
             members.setdefault(group, []).append(name)
         arenas = arenas_of({name: named[name] for name in group_of}, members)
     return arenas, group_of
-
-
-def _cut(
-    arena: Arena,
-    buffers: Sequence[Array],
-    group_of: Mapping[str, str],
-    per_span: bool,
-    owned: slice = slice(None),
-) -> Iterator[Block]:
-    """Runs of spans of one group, or each span (``per_span``), as far as they lie in ``owned``.
-
-    ``owned`` is the part of the arena whose state is here: ``buffers`` begin and end with it.
-    """
-    first, last, _ = owned.indices(len(arena))
-    runs = groupby(arena.spans, lambda span: span.name if per_span else group_of[span.name])
-    for spans in (list(run) for _, run in runs):
-        start, stop = max(spans[0].start, first), min(spans[-1].stop, last)
-        if start < stop:
-            state = tuple(buffer[start - first : stop - first] for buffer in buffers)
-            theta, g = arena.data[start:stop], arena.grad[start:stop]
-            yield Block(group_of[spans[0].name], theta, g, state)

@@ -1,17 +1,20 @@
-"""How NumPy and CuPy run a rule on a stretch of an arena: by its formula, or piece by piece.
+"""How NumPy and CuPy run a rule on a model: by its formula, or piece by piece in place.
 
-An executor is made for one block and called in each step with its group's hyper-parameters.
-What holds for every rule happens here: the gradient arrives scaled, clipped and penalised, θ
-decayed, and the soft threshold follows.
+An executor is made for the blocks of one optimizer and called in each step with the groups'
+hyper-parameters. What holds for every rule happens here: the gradient arrives scaled, clipped and
+penalised, θ decayed, and the soft threshold follows. The one that runs the compiled kernels is in
+:mod:`minigrad.optim.compiled`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from minigrad.arena import Arena
 from minigrad.backend import Array, aligned_zeros, array_module, device_of
 from minigrad.optim.regularisation import (
     decayed,
@@ -24,7 +27,7 @@ from minigrad.optim.regularisation import (
 if TYPE_CHECKING:
     from minigrad.optim.base import Optimizer
 
-__all__ = ["EXECUTORS", "Block", "Formula", "Hyper", "InPlace", "Scratch"]
+__all__ = ["Block", "Formula", "Hyper", "InPlace", "Scratch", "cut"]
 
 Hyper: TypeAlias = Mapping[str, Any]
 """One group's hyper-parameters in one step: plain Python numbers, with ``eta`` and ``t`` from 1."""
@@ -36,16 +39,52 @@ and 0.94, the whole of 6 million 1.46 (memory)."""
 
 
 class Block(NamedTuple):
-    """A stretch of an arena under one group's hyper-parameters: 1-D views of equal length."""
+    """A stretch of an arena under one group's hyper-parameters: 1-D views of equal length.
+
+    ``spans`` say where in it each parameter begins and ends.
+    """
 
     group: str
     theta: Array
     g: Array
     state: tuple[Array, ...]
+    spans: tuple[tuple[int, int], ...]
+
+    def parts(self) -> Iterator[Block]:
+        """A block for each parameter."""
+        for start, stop in self.spans:
+            state = tuple(buffer[start:stop] for buffer in self.state)
+            size = ((0, stop - start),)
+            yield Block(self.group, self.theta[start:stop], self.g[start:stop], state, size)
+
+
+def cut(
+    arena: Arena,
+    buffers: Sequence[Array],
+    group_of: Mapping[str, str],
+    owned: slice = slice(None),
+) -> Iterator[Block]:
+    """Runs of spans of one group, as far as they lie in ``owned``.
+
+    ``owned`` is the part of the arena whose state is here: ``buffers`` begin and end with it.
+    """
+    first, last, _ = owned.indices(len(arena))
+    runs = groupby(arena.spans, lambda span: group_of[span.name])
+    for spans in (list(run) for _, run in runs):
+        start, stop = max(spans[0].start, first), min(spans[-1].stop, last)
+        if start < stop:
+            state = tuple(buffer[start - first : stop - first] for buffer in buffers)
+            theta, g = arena.data[start:stop], arena.grad[start:stop]
+            cuts = tuple(
+                (max(span.start, start) - start, min(span.stop, stop) - start)
+                for span in spans
+                if span.start < stop and span.stop > start
+            )
+            yield Block(group_of[spans[0].name], theta, g, state, cuts)
 
 
 class Scratch(dict[tuple[str, Any, str], Array]):
-    """Work arrays that the executors of one optimizer share, one for each use, dtype and device."""
+    """Work arrays that the blocks of one optimizer share, one for each use, dtype and device."""
 
     def lend(self, use: str, like: Array, size: int) -> Array:
         """``size`` elements of ``like``'s kind; ask for the largest first, and it serves all."""
@@ -55,28 +94,50 @@ class Scratch(dict[tuple[str, Any, str], Array]):
         return self[key][:size]
 
 
+def blocks_of(rule: Optimizer, blocks: Sequence[Block]) -> list[Block]:
+    """The blocks that a rule looks at as wholes, the largest first."""
+    parts = [part for block in blocks for part in (block.parts() if rule.per_span else [block])]
+    return sorted(parts, key=lambda block: -block.theta.size)
+
+
 class Formula:
     """The teaching step, whose results are copied into the arena."""
 
-    def __init__(self, rule: Optimizer, block: Block, scratch: Scratch) -> None:
-        self.rule, self.block = rule, block
+    def __init__(self, rule: Optimizer, blocks: Sequence[Block]) -> None:
+        self.rule, self.blocks = rule, blocks_of(rule, blocks)
         self.names = (*rule.hyper, *rule.takes)
 
-    def __call__(self, h: Hyper) -> None:
+    def __call__(self, hyper: Mapping[str, Hyper]) -> None:
         """One update."""
-        _, theta, g, state = self.block
-        inputs = {name: h[name] for name in self.names}
-        start = theta if "weight_decay" in inputs else decayed(theta, h["eta"], h["weight_decay"])
-        results = self.rule.formula(start, effective_gradient(theta, g, h), *state, **inputs)
-        for buffer, value in zip((theta, *state), results, strict=True):
-            buffer[...] = value
-        if tau := h["eta"] * h["proximal_l1"]:
-            theta[...] = soft_threshold(theta, tau)
+        for group, theta, g, state, _ in self.blocks:
+            h = hyper[group]
+            inputs = {name: h[name] for name in self.names}
+            start = (
+                theta if "weight_decay" in inputs else decayed(theta, h["eta"], h["weight_decay"])
+            )
+            results = self.rule.formula(start, effective_gradient(theta, g, h), *state, **inputs)
+            for buffer, value in zip((theta, *state), results, strict=True):
+                buffer[...] = value
+            if tau := h["eta"] * h["proximal_l1"]:
+                theta[...] = soft_threshold(theta, tau)
 
 
 class InPlace:
     """The fast step, a piece at a time that stays in cache; it allocates nothing."""
 
+    def __init__(self, rule: Optimizer, blocks: Sequence[Block]) -> None:
+        scratch = Scratch()
+        self.updates = [
+            (block.group, _BlockInPlace(rule, block, scratch)) for block in blocks_of(rule, blocks)
+        ]
+
+    def __call__(self, hyper: Mapping[str, Hyper]) -> None:
+        """One update."""
+        for group, update in self.updates:
+            update(hyper[group])
+
+
+class _BlockInPlace:
     def __init__(self, rule: Optimizer, block: Block, scratch: Scratch) -> None:
         self.rule, self.block = rule, block
         size = block.theta.size
@@ -108,10 +169,3 @@ class InPlace:
             rule.finish(self.block.theta, self.update, h)
             if tau:
                 soft_threshold_(self.block.theta, tau, self.update)
-
-
-EXECUTORS: dict[str, Callable[[Optimizer, Block, Scratch], Callable[[Hyper], None]]] = {
-    "in_place": InPlace,
-    "formula": Formula,
-}
-"""What ``form=`` chooses from."""

@@ -47,15 +47,29 @@ class LAMB(Optimizer):
     }
     takes = ("eta", "t", "weight_decay")
     per_span = True
+    kernel = "lamb_direction"
     formula = staticmethod(lamb_step)
+
+    @staticmethod
+    def constants(h: Hyper) -> dict[str, float]:
+        """Adam's, with the correction beside η: it is part of the direction, whose norm counts."""
+        ratio, c = corrections(h)
+        return {
+            "eta": h["eta"],
+            "beta1": h["beta1"],
+            "beta2": h["beta2"],
+            "correction": ratio,
+            "epsilon": h["epsilon"] * c,
+            "weight_decay": h["weight_decay"],
+        }
 
     @staticmethod
     def in_place(theta: Array, g: Array, m: Array, v: Array, s: Array, r: Array, h: Hyper) -> None:
         """The moments, and r + λθ into ``r``."""
-        ratio, c = corrections(h)
+        c = LAMB.constants(h)
         moments_(g, m, v, s, h)
-        direction_(m, v, h["epsilon"] * c, r)
-        r *= ratio
+        direction_(m, v, c["epsilon"], r)
+        r *= c["correction"]
         if h["weight_decay"]:
             r += array_module(theta).multiply(theta, h["weight_decay"], out=s)
 

@@ -28,7 +28,13 @@ class Lion(Optimizer):
 
     state = ("m",)
     hyper: ClassVar[Defaults] = {"beta1": (0.9, fraction), "beta2": (0.99, fraction)}
+    kernel = "lion"
     formula = staticmethod(lion_step)
+
+    @staticmethod
+    def constants(h: Hyper) -> dict[str, float]:
+        """As they are."""
+        return {"eta": h["eta"], "beta1": h["beta1"], "beta2": h["beta2"]}
 
     @staticmethod
     def in_place(theta: Array, g: Array, m: Array, s: Array, other: Array, h: Hyper) -> None:

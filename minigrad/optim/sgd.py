@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
 from minigrad.optim._checks import flag, fraction, one_of
-from minigrad.optim.base import Defaults, Optimizer
+from minigrad.optim.base import Defaults, Hyper, Optimizer
 
 __all__ = ["SGD", "momentum_step", "sgd_step"]
 
@@ -69,6 +69,20 @@ class SGD(Optimizer):
         if not momentum:
             return sgd_step(theta, g, eta=eta), *state
         return momentum_step(theta, g, *state, eta=eta, mu=momentum, **h)
+
+    @classmethod
+    def kernel_of(cls, h: Hyper) -> str:
+        """The heavy ball's where there is momentum."""
+        return "momentum" if h["momentum"] else "sgd"
+
+    @staticmethod
+    def constants(h: Hyper) -> dict[str, float]:
+        """v ← μv + own·g, θ ← θ + along·v + across·g: two conventions, with Nesterov or without."""
+        eta, mu = h["eta"], h["momentum"]
+        own, along = (-eta, 1.0) if h["convention"] == "keras" else (1.0, -eta)
+        across = -eta if h["nesterov"] else 0.0
+        along *= mu if h["nesterov"] else 1.0
+        return {"eta": eta, "mu": mu, "own": own, "along": along, "across": across}
 
     @staticmethod
     def in_place(theta: Array, g: Array, *rest: Any) -> None:

@@ -21,7 +21,7 @@ from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.data_parallel import DataParallel
 from minigrad.errors import SharedError
 from minigrad.nn import Module
-from minigrad.optim import Optimizer, clip_scale
+from minigrad.optim import Optimizer
 from minigrad.train.evaluation import (
     CLASSIFICATION,
     Loss,
@@ -126,9 +126,10 @@ def fit(
 
     ``micro_batches`` cuts each batch in so many parts whose gradients are added up before the
     update (D3 §3.2.2); batch norm sees a part at a time. Every ``check_every`` steps the replicas
-    are compared (0: never). ``resume`` is a :meth:`Run.position`. Raises :class:`SharedError`, on
-    all ranks, for a loss or gradient that is not finite, naming the step and the first layer whose
-    output is not.
+    are compared (0: never). ``clip_norm`` limits the gradient's global norm (D3 §3.2.1).
+    ``resume`` is a :meth:`Run.position`. Raises :class:`SharedError`, on all ranks, for a loss or
+    gradient that is not finite, naming the step and the first layer whose output is not; a
+    gradient that is not finite has updated nothing.
     """
     if (data.rank, data.size) != (parallel.comm.rank, parallel.comm.size):
         raise SharedError(
@@ -145,21 +146,25 @@ def fit(
             began = time.perf_counter()
             for batch in data.epoch(run.epoch, run.batch):
                 parallel.zero_grad()
-                sums = np.zeros(2 + len(metrics))  # over all ranks: wishes to stop, loss, metrics
+                seen = []
                 for part in (parts := batch.split(micro_batches)):
                     parallel.context.seek(run.epoch * data.samples + part.sample + part.first)
                     outputs = model(part.x)
                     cost = losses_of(loss, outputs, part.y).sum()
                     parallel.backward(cost, 1 / batch.total, last=part is parts[-1])
-                    sums[1:] += (cost.item(), *(m(outputs, part.y) for m in metrics.values()))
+                    seen.append((cost.detach(), outputs.detach(), part.y))
+                run.totals["lr"] = optimizer.lr
+                norm = parallel.norm(clip_norm)
+                parallel.step(norm)
+                # a GPU has its work; only now is anything read from it
+                sums = np.zeros(2 + len(metrics))  # over all ranks: wishes to stop, loss, metrics
+                for cost, outputs, y in seen:
+                    sums[1:] += (cost.item(), *(m(outputs, y) for m in metrics.values()))
                 sums[0] = bool(run.stop)
                 comm.all_reduce(sums)
-                norm = parallel.norm()
-                if not math.isfinite(sums[1] + norm):
-                    raise not_finite(run, batch, sums[1], norm)
-                run.totals["lr"] = optimizer.lr
-                parallel.step(clip_scale(norm, clip_norm) if clip_norm else 1.0)
-                run.add(samples=batch.total, norm=norm, steps=1)
+                if not math.isfinite(sums[1] + norm.value):
+                    raise not_finite(run, batch, sums[1], norm.value)
+                run.add(samples=batch.total, norm=norm.value, steps=1)
                 run.add(**dict(zip(("loss", *metrics), sums[1:])))
                 run.batch = batch.index + 1
                 if check_every and optimizer.steps % check_every == 0:
@@ -232,6 +237,6 @@ def not_finite(run: Run, batch: Batch, loss: float, norm: float) -> SharedError:
     run.parallel.context.seek(run.epoch * len(batch.source[0]) + batch.sample + batch.first)
     where = first_not_finite(run.model, batch.x, run.comm)
     return SharedError(
-        f"step {run.optimizer.steps + 1} (epoch {run.epoch + 1}, batch {batch.index + 1}): the "
+        f"step {run.optimizer.steps} (epoch {run.epoch + 1}, batch {batch.index + 1}): the "
         f"loss is {loss / batch.total:g} and the gradient's norm {norm:g}; {where}"
     )

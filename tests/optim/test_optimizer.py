@@ -13,7 +13,7 @@ from minigrad.arena import Arena
 from minigrad.autograd import Tensor
 from minigrad.errors import InputError
 from minigrad.nn import Module
-from minigrad.optim import base
+from minigrad.optim import executor
 
 
 def test_weights_are_decayed_and_biases_are_not(kit):
@@ -122,7 +122,7 @@ def test_tied_and_frozen_parameters(kit):
         (optim.Adam, {"groups": {"head": {"match": "head.*", "beta1": 0.9}}}, 1),
         (optim.Adam, {"groups": {"head": {"match": "head.*", "lr": 0.2}}}, 2),
         (optim.Adam, {"groups": {"head": {"match": "head.*", "lr": 0.2}}, "l2": 0.1}, 4),
-        (optim.LAMB, {}, 4),
+        (optim.LAMB, {}, 1),
     ],
 )
 def test_groups_with_equal_settings_are_one_block(kit, cls, options, count):
@@ -135,17 +135,18 @@ def test_equal_schedules_stay_apart(kit):
     assert len(optim.SGD(kit.parameters(), 0.1, groups=groups)._blocks) == 3
 
 
-@pytest.mark.parametrize("per_span", [False, True])
 @pytest.mark.parametrize("owned", [slice(None), slice(0, 7), slice(7, 21), slice(21, 26)])
-def test_blocks_of_a_part_of_an_arena(kit, owned, per_span):
+def test_blocks_of_a_part_of_an_arena(kit, owned):
     """What a rank that keeps the state of ``owned`` alone updates, and with what."""
     arena = optim.SGD(kit.parameters(), 0.1).arenas[0]
     group_of = {span.name: span.name[-4:] for span in arena.spans}
     (position,) = buffers = [np.arange(26.0)[owned]]
     arena.data[...] = np.arange(26)
-    blocks = list(base._cut(arena, buffers, group_of, per_span, owned))
-    np.testing.assert_array_equal(np.concatenate([b.theta for b in blocks]), position)
-    for block in blocks:
+    blocks = list(executor.cut(arena, buffers, group_of, owned))
+    parts = [part for block in blocks for part in block.parts()]
+    for some in (blocks, parts):
+        np.testing.assert_array_equal(np.concatenate([b.theta for b in some]), position)
+    for block in blocks + parts:
         np.testing.assert_array_equal(block.state[0], block.theta)
         assert np.shares_memory(block.theta, arena.data)
         assert np.shares_memory(block.g, arena.grad)
@@ -178,8 +179,8 @@ def test_adamw_decays_by_itself(kit):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_state_and_scratch_are_aligned(kit, dtype):
     shapes = {"w": (11, 3), "b": (5,)}
-    optimizer = optim.Adam(kit.parameters(0, dtype, shapes), 0.1)
-    ((_, update),) = optimizer._updates
+    optimizer = optim.Adam(kit.parameters(0, dtype, shapes), 0.1, form="in_place")
+    ((_, update),) = optimizer._executors[0].updates
     (_, _, penalised, s, (*state, _, other)) = update.pieces[0]
     assert all(array.ctypes.data % 64 == 0 for array in (penalised, s, other, *state))
 
@@ -190,7 +191,7 @@ def test_negative_steps_are_refused(kit):
         optimizer.load_state_dict(optimizer.state_dict() | {"steps": np.array(-1)})
 
 
-@pytest.mark.parametrize("form", ["in_place", "formula"])
+@pytest.mark.parametrize("form", [None, "in_place", "formula"])
 def test_penalties_join_the_gradient(kit, form):
     theta = np.array([[0.5, -2.0, 0.0]])
     optimizer = optim.SGD(kit.parameters(shapes={"w": (1, 3)}), 0.1, l1=0.3, l2=0.2, form=form)
@@ -248,10 +249,11 @@ def test_a_rate_of_zero_from_a_schedule_moves_nothing(kit):
 def test_step_tells_the_arena_and_leaves_gradients(kit):
     optimizer = optim.Adam(kit.parameters(), 0.1, l2=0.1)
     arena, calls = optimizer.arenas[0], []
-    arena.touch = lambda: calls.append(optimizer.steps)
+    before = arena.data.copy()
+    arena.touch = lambda: calls.append((arena.data == before).all())
     arena.grad[...] = 3
     optimizer.step(scale=0.5, clip_value=0.1)
-    assert calls == [0]  # before anything moves: a graph that kept a parameter is stale now
+    assert calls == [True]  # before anything moves: a graph that kept a parameter is stale now
     assert (arena.grad == 3).all()
     optimizer.zero_grad()
     assert (arena.grad == 0).all()

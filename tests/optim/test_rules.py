@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad import optim
-from minigrad.optim import executor
+from minigrad.kernels.build import compiler
+from minigrad.optim import compiled, executor
 
 RULES = {
     "sgd": (optim.SGD, {}),
@@ -30,6 +31,7 @@ RULES = {
     "lamb": (optim.LAMB, {}),
 }
 ELEMENTWISE = [name for name in RULES if name != "lamb"]
+FAST = ("in_place", *(["compiled"] if compiler() else []))
 every_rule = pytest.mark.parametrize("rule", RULES)
 
 penalties = st.fixed_dictionaries(
@@ -59,22 +61,24 @@ def test_fast_form_equals_formula(kit, rule, n, dtype, lr, steps, common, scale,
     after = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executor, "CHUNK", 7)  # so that small sizes cross borders of chunks
-        for form in ("in_place", "formula"):
+        patch.setattr(compiled, "PIECE", 5)
+        for form in (*FAST, "formula"):
             parameters = kit.parameters(seed, dtype, {"w": (n, 2), "b": (n,), "c": (3, 1)})
             optimizer = cls(parameters, lr, form=form, **options, **common)
             kit.run(optimizer, steps, scale=scale, clip_value=clip_value)
             after.append(optimizer.state_dict() | kit.by_name(optimizer))
-    fast, formula = after
+    *fast, formula = after
     tolerance = 2e-5 if dtype is np.float32 else 1e-12
-    for name, value in formula.items():
-        assert fast[name].dtype == value.dtype
-        np.testing.assert_allclose(
-            fast[name], value, rtol=tolerance, atol=tolerance * lr, err_msg=name
-        )
+    for form, some in zip(FAST, fast):
+        for name, value in formula.items():
+            assert some[name].dtype == value.dtype
+            np.testing.assert_allclose(
+                some[name], value, rtol=tolerance, atol=tolerance * lr, err_msg=f"{name}, {form}"
+            )
 
 
 @every_rule
-@pytest.mark.parametrize("form", ["in_place", "formula"])
+@pytest.mark.parametrize("form", [None, "in_place", "formula"])
 def test_float32_stays_float32(kit, rule, form):
     cls, options = RULES[rule]
     optimizer = cls(kit.parameters(0, np.float32), np.float64(0.01), form=form, **options, l2=0.1)
@@ -100,11 +104,12 @@ def test_stepping_a_group_equals_stepping_its_parts(kit, rule):
 
 
 @every_rule
-def test_a_fast_step_makes_no_arrays(kit, rule):
+@pytest.mark.parametrize("form", FAST)
+def test_a_fast_step_makes_no_arrays(kit, rule, form):
     cls, options = RULES[rule]
     shapes = {"w": (100, 100), "b": (5000,)}
     penalties = {"weight_decay": 0.1, "l1": 0.1, "l2": 0.1, "proximal_l1": 0.1}
-    optimizer = cls(kit.parameters(shapes=shapes), 0.01, **options, **penalties)
+    optimizer = cls(kit.parameters(shapes=shapes), 0.01, form=form, **options, **penalties)
     kit.run(optimizer, 1, scale=0.5, clip_value=0.5)
     tracemalloc.start()
     optimizer.step(scale=0.5, clip_value=0.5)
@@ -194,7 +199,7 @@ def test_adams_first_step_is_eta_against_the_gradient(g, sign, eta):
 
 
 @pytest.mark.parametrize(("placement", "size"), [("outside", "5.0e-04"), ("hat", "3.1e-05")])
-@pytest.mark.parametrize("form", ["in_place", "formula"])
+@pytest.mark.parametrize("form", [None, "in_place", "formula"])
 def test_both_places_of_epsilon(kit, placement, size, form):
     optimizer = optim.Adam(
         kit.parameters(shapes={"w": (1,)}), 1e-3, epsilon_placement=placement, form=form

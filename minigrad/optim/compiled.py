@@ -1,0 +1,146 @@
+"""Updates by the kernels of kernels/, one launch a block (three for LAMB).
+
+Every number of a step lies in device memory: a row for each group, which :meth:`Compiled.advance`
+fills on the host and copies in one go, and the record of the gradient's norm. So the launches are
+the same in every step, and a CUDA graph of them can be replayed with new numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from minigrad.backend import Array, array_module, device_of
+from minigrad.errors import InputError
+from minigrad.kernels import kernel
+from minigrad.kernels.source import find
+from minigrad.optim.executor import Block, Formula, Hyper, InPlace
+from minigrad.optim.norm import neutral
+
+if TYPE_CHECKING:
+    from minigrad.optim.base import Optimizer
+
+__all__ = ["FORMS", "PIECE", "Compiled", "Form", "executors", "fields_of", "numbers"]
+
+Form: TypeAlias = Literal["compiled", "in_place", "formula"]
+FORMS = get_args(Form)
+
+PIECE = 16384
+"""Elements of a tensor that one block of LAMB looks at."""
+
+
+def executors(
+    rule: Optimizer, blocks: Sequence[Block], form: Form | None
+) -> list[Compiled | InPlace | Formula]:
+    """What runs the updates. Without a ``form``: kernels where there are some, else NumPy."""
+    if form == "formula":
+        return [Formula(rule, blocks)]
+    fast = [form != "in_place" and has_kernel(rule, block) for block in blocks]
+    by_device: dict[str, list[Block]] = {}
+    for block, compiled in zip(blocks, fast):
+        by_device.setdefault(device_of(block.theta) if compiled else "", []).append(block)
+    slow = by_device.pop("", [])
+    if form == "compiled" and slow:
+        raise InputError(
+            f"{type(rule).__name__}: form='compiled' was asked for, but there is no kernel for "
+            f"{slow[0].theta.dtype} on {device_of(slow[0].theta)}; 'minigrad doctor' says why"
+        )
+    compiled_ones = [Compiled(rule, some) for some in by_device.values()]
+    return [*compiled_ones, *([InPlace(rule, slow)] if slow else [])]
+
+
+def has_kernel(rule: Optimizer, block: Block) -> bool:
+    """Whether there is a kernel for this block's rule, dtype and device."""
+    return kernel(rule.kernel_of(rule.groups[block.group]), like=block.theta) is not None
+
+
+def fields_of(name: str) -> tuple[str, ...]:
+    """The fields of the struct that a kernel's argument ``hyper`` points to."""
+    source = find(name)
+    (struct,) = (p.type for p in source.entries[name].parameters if p.name == "hyper")
+    return source.structs[struct]
+
+
+class Compiled:
+    """The kernels' step for blocks on one device."""
+
+    def __init__(self, rule: Optimizer, blocks: Sequence[Block]) -> None:
+        self.rule, self.blocks = rule, blocks
+        self.xp = array_module(blocks[0].theta)
+        self.groups = list(dict.fromkeys(block.group for block in blocks))
+        names = [rule.kernel_of(rule.groups[group]) for group in self.groups]
+        self.fields = [fields_of(name) for name in names]
+        self.host = np.zeros((len(self.groups), max(map(len, self.fields))))
+        self.rows: Any = self.host if self.xp is np else self.xp.asarray(self.host)
+        self.neutral = neutral(self.xp)
+        self.launches: dict[int, list[Callable[[], None]]] = {}
+
+    def advance(self, hyper: Mapping[str, Hyper]) -> None:
+        """Bring the numbers of the coming step to where the kernels read them."""
+        for row, group, fields in zip(self.host, self.groups, self.fields):
+            values = numbers(self.rule, hyper[group])
+            row[: len(fields)] = [values[name] for name in fields]
+        if self.rows is not self.host:
+            self.rows.set(self.host)
+
+    def launch(self, record: Array | None = None) -> None:
+        """The update itself; ``record`` is what the norm came to (:class:`GradientNorm`)."""
+        record = self.neutral if record is None else record
+        if id(record) not in self.launches:  # which hold the record, so its id stays its own
+            calls = [call for block in self.blocks for call in self._bind(block, record)]
+            self.launches[id(record)] = calls
+        for call in self.launches[id(record)]:
+            call()
+
+    def _bind(self, block: Block, record: Array) -> list[Callable[[], None]]:
+        index = self.groups.index(block.group)
+        arrays = dict(zip(self.rule.state, block.state))
+        arrays |= {"theta": block.theta, "g": block.g, "norm": record}
+        arrays |= {"hyper": self.rows[index, : len(self.fields[index])]}
+        if self.rule.per_span:
+            return self._bind_spans(block, arrays)
+        return [self._launch(self.rule.kernel_of(self.rule.groups[block.group]), block, arrays)]
+
+    def _bind_spans(self, block: Block, arrays: dict[str, Array]) -> list[Callable[[], None]]:
+        """LAMB's three launches; a tensor is looked at in pieces, whose tables are made here."""
+        pieces = [
+            (start, min(start + PIECE, stop), span)
+            for span, (begin, stop) in enumerate(block.spans)
+            for start in range(begin, stop, PIECE)
+        ]
+        first, last, span = np.array(pieces, np.int64).T
+        counts = np.bincount(span, minlength=len(block.spans))
+        end = np.cumsum(counts)
+        tables = {"first": first, "last": last, "span": span, "begin": end - counts, "end": end}
+        xp = self.xp
+        arrays |= {name: xp.asarray(np.ascontiguousarray(t)) for name, t in tables.items()}
+        arrays["r"] = xp.zeros_like(block.theta)
+        arrays["squares"] = xp.zeros((len(pieces), 2))
+        arrays["ratio"] = xp.zeros(len(block.spans))
+        names = ("lamb_direction", "lamb_ratio", "lamb_apply")
+        return [self._launch(name, block, arrays) for name in names]
+
+    def _launch(self, name: str, block: Block, arrays: dict[str, Array]) -> Callable[[], None]:
+        found = kernel(name, like=block.theta)
+        assert found is not None, f"has_kernel said that there is {name}"
+        return found.bind(*(arrays[p.name] for p in found.given))
+
+
+def numbers(rule: Optimizer, h: Hyper) -> dict[str, float]:
+    """A step's numbers by the names of struct Common, and then the rule's own."""
+    eta, clip = h["eta"], h["clip_value"]
+    threshold = eta * h["proximal_l1"]
+    return {
+        "scale": h["scale"],
+        "clip_value": math.inf if clip is None else clip,
+        "l1": h["l1"],
+        "l2": h["l2"],
+        "keep": 1.0 if "weight_decay" in rule.takes else 1 - eta * h["weight_decay"],
+        "threshold": threshold,
+        "plain": clip is None and not (h["l1"] or h["l2"] or threshold),
+        "zero": h["zero"],
+        **rule.constants(h),
+    }

@@ -1,0 +1,107 @@
+"""The gradient's global norm where the gradient lives: nothing waits (D2 §3.3, D3 §3.2.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.arena import Arena
+from minigrad.backend import Array, array_module, device_of, to_device, to_numpy
+from minigrad.errors import InputError
+from minigrad.kernels import kernel
+from minigrad.optim._checks import positive
+from minigrad.optim.clipping import clip_scale, global_norm
+
+__all__ = ["GradientNorm", "neutral"]
+
+_PER_PIECE, _PIECES = 4096, 1024
+
+
+def neutral(xp: Any) -> Array:
+    """Struct Norm of kernels/optimizers.cuh, for a gradient that nobody measured: ‖g‖, the scale,
+    whether it is not finite, and how often it was not."""
+    return xp.asarray([0.0, 1.0, 0.0, 0.0])
+
+
+class GradientNorm:
+    """‖g‖ over all gradients of ``arenas``, as the update will need it.
+
+        norm = optim.GradientNorm(optimizer.arenas, limit=1.0)     # once
+        norm.measure()                  # after backward; on a GPU nothing waits
+        optimizer.step(norm=norm)       # scaled by min(1, limit/(‖g‖ + 1e-6))
+        print(norm.value)               # waits
+
+    Where ‖g‖ is infinite or NaN, ``step`` leaves parameters and state as they are, and ``skipped``
+    counts it; the step counts as one all the same, in ``optimizer.steps`` and in bias corrections.
+    Without ``limit`` nothing is clipped. The sum of squares is formed in double, in an order that
+    depends on the sizes alone, so a norm has the same bits whenever it is measured; float64
+    gradients above 1e150 count as infinite. All arenas must be on one device.
+    """
+
+    def __init__(self, arenas: Sequence[Arena], limit: float | None = None) -> None:
+        self.arenas = list(arenas)
+        devices = sorted({device_of(arena.data) for arena in self.arenas})
+        if len(devices) != 1:
+            raise InputError(
+                f"GradientNorm was given arenas on {' and '.join(devices) or 'no device'}; give it "
+                "those of one device, and clip by hand where a model lies on several"
+            )
+        self.limit = math.inf if limit is None else positive("the limit of the global norm", limit)
+        self.device = devices[0]
+        self.record = neutral(array_module(self.arenas[0].data))
+        self._launches = self._bind()
+
+    def _bind(self) -> list[Callable[[], None]]:
+        buffers = [arena.grad for arena in self.arenas]
+        stages = [kernel("norm_pieces", like=g) for g in buffers]
+        last = kernel("norm_record", like=buffers[0])
+        if last is None or None in stages:
+            return []
+        counts = [min(max(1, -(-g.size // _PER_PIECE)), _PIECES) for g in buffers]
+        pieces = array_module(buffers[0]).zeros(sum(counts))
+        ends = np.cumsum(counts)
+        calls = [
+            stage.bind(g, pieces[end - count : end])
+            for stage, g, count, end in zip(stages, buffers, counts, ends)
+            if stage is not None
+        ]
+        return [*calls, last.bind(pieces, self.record, self.limit, 1)]
+
+    def measure(self) -> GradientNorm:
+        """Look at the gradients as they are now."""
+        if self._launches:
+            for launch in self._launches:
+                launch()
+            return self
+        norm = global_norm(self.arenas)
+        finite = math.isfinite(norm)
+        scale = clip_scale(norm, self.limit) if finite and self.limit < math.inf else 1.0
+        skipped = self.skipped + (not finite)
+        self.record[...] = to_device(np.array([norm, scale, not finite, skipped]), self.device)
+        return self
+
+    @property
+    def value(self) -> float:
+        """‖g‖ when it was last measured; on a GPU this waits for it."""
+        return float(to_numpy(self.record)[0])
+
+    @property
+    def scale(self) -> float:
+        """What the gradient is multiplied by."""
+        return float(to_numpy(self.record)[1])
+
+    @property
+    def finite(self) -> bool:
+        """Whether ‖g‖ is a number below infinity."""
+        return not to_numpy(self.record)[2]
+
+    @property
+    def skipped(self) -> int:
+        """How many measured gradients were not finite."""
+        return int(to_numpy(self.record)[3])
+
+    def __float__(self) -> float:
+        return self.value
