@@ -8,7 +8,7 @@ x.grad                      # array([2., 4.], dtype=float32)
 """
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 from minigrad import ops
 from minigrad.autograd import Tensor, grad, hvp, is_recording, no_grad, vjp
@@ -21,6 +21,7 @@ __all__ = [
     "MissingExtra",
     "Tensor",
     "__version__",
+    "cuda_graph",
     "grad",
     "hvp",
     "is_recording",
@@ -30,13 +31,15 @@ __all__ = [
 ]
 
 _PARTS = (
-    "arena", "backend", "checkpoint", "data", "distributed", "metrics", "nn", "optim", "plot",
-    "testing", "train",
+    "arena", "backend", "checkpoint", "data", "distributed", "kernels", "metrics", "nn", "optim",
+    "plot", "testing", "train",
 )  # fmt: skip
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     """``minigrad.nn`` and the other parts are imported when first asked for."""
     if name in _PARTS:
         return importlib.import_module(f"minigrad.{name}")
+    if name == "cuda_graph":
+        return importlib.import_module("minigrad.capture").cuda_graph
     raise AttributeError(f"module 'minigrad' has no attribute '{name}'")

@@ -27,6 +27,7 @@ BELOW = {
     "nn": ("ops", "state"),
     "arena": ("nn",),
     "optim": ("arena", "kernels"),
+    "capture": ("optim",),
     "communicators": ("backend",),
     "parallel": ("optim", "communicators"),
     "data": ("labels",),

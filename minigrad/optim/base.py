@@ -11,13 +11,12 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from minigrad.arena import Arena, arenas_of
 from minigrad.backend import Array, aligned_zeros, array_module, to_numpy
 from minigrad.errors import InputError, unknown
 from minigrad.optim._checks import Check, checked, non_negative, positive, rate
 from minigrad.optim.compiled import FORMS, Compiled, Form, executors
 from minigrad.optim.executor import Hyper, cut
-from minigrad.optim.groups import arenas_in, assign, axes_of, named_parameters, settings_of
+from minigrad.optim.groups import placed, settings_of
 from minigrad.optim.norm import GradientNorm
 from minigrad.state import check_names
 
@@ -127,13 +126,15 @@ class Optimizer(ABC):
             )
             for name, h in (groups or {}).items()
         }
-        self.arenas, group_of = _placed(parameters, patterns, owner)
+        self.arenas, group_of = placed(parameters, patterns, owner)
         found = {
             group: settings_of(group, values, self.penalties, overrides)
             for group in dict.fromkeys(group_of.values())
         }
         self.groups = MappingProxyType({name: MappingProxyType(h) for name, h in found.items()})
         self.steps = 0
+        self.captured: dict[str, Any] | None = None
+        """While a CUDA graph captures this optimizer's step: what :meth:`step` was given."""
         self._names = names = self._state_names()
         self._state = [
             [aligned_zeros(array_module(arena.data), len(arena), arena.data.dtype) for _ in names]
@@ -181,44 +182,49 @@ class Optimizer(ABC):
         finite nothing is updated, without waiting for a GPU. ``zero_grad=True`` leaves zeros where
         the gradients were, in the same pass; otherwise they stay as they are.
         """
-        hyper = self.advance(scale=scale, clip_value=clip_value, zero_grad=zero_grad)
-        self._launch(hyper, norm)
+        numbers: dict[str, Any] = {"scale": scale, "clip_value": clip_value, "zero_grad": zero_grad}
+        if self.captured is None:
+            self.advance(**numbers)
+        else:  # a CUDA graph keeps the launches alone; its replays bring the numbers
+            self.captured = numbers
+        for arena in self.arenas:
+            arena.touch()
+        self._update(norm)
+        if zero_grad:
+            compiled = all(isinstance(executor, Compiled) for executor in self._executors)
+            for arena in self.arenas:
+                arena.zero_grad(done=compiled)
 
     def advance(
         self, *, scale: float = 1.0, clip_value: float | None = None, zero_grad: bool = False
-    ) -> dict[str, Hyper]:
+    ) -> None:
         """Count a step and bring its numbers to where the kernels read them.
 
-        :meth:`step` does it by itself; a captured CUDA graph needs it before each replay.
+        :meth:`step` does it by itself; the replay of a captured step needs it first.
         """
         if not 0 <= scale < math.inf:
             raise InputError(f"step: scale is {scale!r}, but must be 0 or a number above it")
         if clip_value is not None:
             clip_value = positive("step: clip_value", clip_value)
         now = {"t": self.steps + 1, "scale": float(scale), "clip_value": clip_value}
-        hyper: dict[str, Hyper] = {
+        self._now: dict[str, Hyper] = {
             group: {**h, **now, "zero": zero_grad, "eta": self._rate(h.get("lr", self._lr))}
             for group, h in self.groups.items()
         }
         for executor in self._executors:
             if isinstance(executor, Compiled):
-                executor.advance(hyper)
+                executor.advance(self._now)
         self.steps += 1
-        return hyper
 
-    def _launch(self, hyper: Mapping[str, Hyper], norm: GradientNorm | None) -> None:
-        for arena in self.arenas:
-            arena.touch()
+    def _update(self, norm: GradientNorm | None) -> None:
         for executor in self._executors:
             if isinstance(executor, Compiled):
                 executor.launch(None if norm is None else norm.record)
-            elif norm is None or norm.finite:
-                extra = 1.0 if norm is None else norm.scale
-                executor({g: {**h, "scale": h["scale"] * extra} for g, h in hyper.items()})
-        if next(iter(hyper.values()))["zero"]:
-            compiled = all(isinstance(executor, Compiled) for executor in self._executors)
-            for arena in self.arenas:
-                arena.zero_grad(done=compiled)
+            elif norm is None:
+                executor(self._now)
+            elif norm.finite:
+                scaled = {g: {**h, "scale": h["scale"] * norm.scale} for g, h in self._now.items()}
+                executor(scaled)
 
     def zero_grad(self) -> None:
         """Write zeros to all gradients."""
@@ -297,23 +303,3 @@ class Optimizer(ABC):
 
 def _defaults(rule: type[Optimizer]) -> dict[str, Any]:
     return {**{name: default for name, (default, _) in rule.hyper.items()}, **rule.penalties}
-
-
-def _placed(
-    parameters: Parameters, patterns: Mapping[str, Any], owner: str
-) -> tuple[list[Arena], dict[str, str]]:
-    """The arenas, and the group of each parameter."""
-    arenas = arenas_in(parameters)
-    spans = {span.name: span for arena in arenas for span in arena.spans}
-    named: dict[str, Any] = spans or named_parameters(parameters)
-    if not named:
-        raise InputError(
-            f"{owner} was given no parameters; pass a module that has some, or its parameters"
-        )
-    group_of = assign(axes_of(named), patterns)
-    if not arenas:
-        members: dict[str, list[str]] = {}
-        for name, group in group_of.items():
-            members.setdefault(group, []).append(name)
-        arenas = arenas_of({name: named[name] for name in group_of}, members)
-    return arenas, group_of

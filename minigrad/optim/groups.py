@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from minigrad.arena import Arena
+from minigrad.arena import Arena, arenas_of
 from minigrad.errors import InputError
 
-__all__ = ["arenas_in", "assign", "axes_of", "named_parameters", "settings_of"]
+__all__ = ["arenas_in", "assign", "axes_of", "named_parameters", "placed", "settings_of"]
 
 
 def arenas_in(parameters: Any) -> list[Arena]:
@@ -35,6 +35,26 @@ def axes_of(named: Mapping[str, Any]) -> dict[tuple[str, ...], int]:
     for name, parameter in named.items():
         aliases.setdefault(id(parameter), []).append(name)
     return {tuple(names): len(named[names[0]].shape) for names in aliases.values()}
+
+
+def placed(
+    parameters: Any, patterns: Mapping[str, Any], owner: str
+) -> tuple[list[Arena], dict[str, str]]:
+    """The arenas, and the group of each parameter."""
+    arenas = arenas_in(parameters)
+    spans = {span.name: span for arena in arenas for span in arena.spans}
+    named: dict[str, Any] = spans or named_parameters(parameters)
+    if not named:
+        raise InputError(
+            f"{owner} was given no parameters; pass a module that has some, or its parameters"
+        )
+    group_of = assign(axes_of(named), patterns)
+    if not arenas:
+        members: dict[str, list[str]] = {}
+        for name, group in group_of.items():
+            members.setdefault(group, []).append(name)
+        arenas = arenas_of({name: named[name] for name in group_of}, members)
+    return arenas, group_of
 
 
 def assign(axes: Mapping[tuple[str, ...], int], patterns: Mapping[str, Any]) -> dict[str, str]:
