@@ -136,6 +136,9 @@ template <class T, class F> DEVICE void block_tiles(const T* x, i64 n, F f) {
     if (begin < n) f(Tile<T, false>(x, begin + threadIdx.x, n));
 }
 
+// a·b + c in one rounding.
+template <class T> DEVICE T multiply_add(T a, T b, T c) { return fma(a, b, c); }
+
 template <class T> DEVICE T exp_(T x) { return exp(x); }
 
 // As block_each, where two i may touch the same: with COUNT, and never at once on a CPU.
@@ -166,3 +169,9 @@ template <class T> DEVICE T block_before(T x) {
     __syncthreads(); // sums is written again by the next call
     return sum - x;
 }
+
+// What a thread keeps from one FOR_THREADS to the next, where those are as many as the block has.
+template <class T, int COUNT> struct PerThread {
+    T own;
+    DEVICE T& operator[](i64) { return own; }
+};

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.autograd import Tensor, as_array, op, within
+from minigrad.autograd import Tensor, as_array, functions, op, within
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError, unknown
 from minigrad.ops.activations import sigmoid
 from minigrad.ops.elementwise import abs, clip, log, mul, square, sub
-from minigrad.ops.reductions import log_softmax, mean, sum
+from minigrad.ops.reductions import block_of, log_softmax, mean, row_kernel, sum
 from minigrad.ops.shaping import reshape
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "huber", "mae", "mse"]
@@ -130,20 +130,46 @@ def binary_cross_entropy(
     return _reduce(-(target * log(p) + (1 - target) * log(1 - p)), weights, reduction)
 
 
-def _label_gradient(xp: Any, g: Any, logits: Any, y: Any, labels: Array) -> Any:
-    # softmax = exp(logits − logit of the label − y), so it needs no new sum; and a difference of
-    # logits has no part in what they have in common
-    owner = array_module(labels)
-    at_labels = logits[owner.arange(len(labels)), labels]
-    p = xp.exp(logits - at_labels[:, None] - y[:, None])
-    return g[:, None] * (p - (owner.arange(logits.shape[-1]) == labels[:, None]))
+def _label_gradient(
+    xp: Any, g: Any, logits: Any, labels: Array, parts: Array, smoothing: float
+) -> Any:
+    """g (p − t), where t is 1 at the label: of it, smoothing spreads ε over all classes."""
+    classes = logits.shape[-1]
+    if xp is functions:
+        p = xp.softmax(logits, axis=1)
+    else:
+        fused = row_kernel("cross_entropy_gradient", logits)
+        if fused is not None:
+            g = xp.ascontiguousarray(g, dtype=logits.dtype)
+            logits = xp.ascontiguousarray(logits)
+            dz = xp.empty_like(logits)
+            fused(logits, labels, parts, g, dz, smoothing, threads=block_of(classes))
+            return dz
+        p = xp.exp(logits - parts[:, :1] - parts[:, 1:])
+    t = (array_module(labels).arange(classes) == labels[:, None]).astype(g.dtype)
+    return g[:, None] * (p - (t if smoothing == 0 else (1 - smoothing) * t + smoothing / classes))
 
 
 @op(logits=_label_gradient)
-def _cross_entropy(xp: Any, logits: Array, labels: Array) -> Array:
-    """−ln softmax(logits) at the labels: (n, classes), (n,) -> (n,)."""
-    z = logits - logits.max(axis=1, keepdims=True)
-    return xp.log(xp.exp(z).sum(axis=1)) - z[xp.arange(len(labels)), labels]
+def _cross_entropy(
+    xp: Any, logits: Array, labels: Array, parts: Array, smoothing: float = 0.0
+) -> Array:
+    """−ln softmax(logits) at the labels, with the mean over all classes at the share ``smoothing``:
+    (n, classes), (n,) -> (n,). It leaves in ``parts``, (n, 2), what the softmax is made of again:
+    each row's maximum, and ln Σexp(logits − maximum)."""
+    fused = row_kernel("cross_entropy", logits)
+    if fused is not None:
+        losses = xp.empty(len(labels), logits.dtype)
+        threads = block_of(logits.shape[1])
+        fused(xp.ascontiguousarray(logits), labels, losses, parts, smoothing, threads=threads)
+        return losses
+    parts[:, 0] = logits.max(axis=1)
+    z = logits - parts[:, :1]
+    parts[:, 1] = xp.log(xp.exp(z).sum(axis=1))
+    at_label = z[xp.arange(len(labels)), labels]
+    if smoothing == 0:
+        return parts[:, 1] - at_label
+    return parts[:, 1] - (1 - smoothing) * at_label - smoothing * z.mean(axis=1)
 
 
 def cross_entropy(
@@ -151,6 +177,7 @@ def cross_entropy(
     labels: Any,
     *,
     from_logits: bool = True,
+    label_smoothing: float = 0.0,
     weights: Any = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -161,7 +188,15 @@ def cross_entropy(
     with ``from_logits=False``, scaled to sum to 1 and held to [1e-7, 1 − 1e-7] as Keras does. A
     model that ends in a softmax gives probabilities: calling them logits is a double softmax,
     whose loss cannot fall below 1.4612 for 10 classes (article D4 §4, erratum E14).
+
+    ``label_smoothing``, 0 ≤ ε < 1, spreads the share ε of each target evenly over all classes:
+    −(1−ε) ln p of the true class − ε · mean ln p (Szegedy et al. 2016, §7).
     """
+    if not 0 <= label_smoothing < 1:
+        raise InputError(
+            f"cross_entropy: label_smoothing is a share from 0 to below 1, {label_smoothing} was "
+            "given; 0 leaves targets as they are, 0.1 is usual"
+        )
     if not isinstance(prediction, Tensor):
         prediction = Tensor(prediction)
     labels = labels.data if isinstance(labels, Tensor) else labels
@@ -170,16 +205,24 @@ def cross_entropy(
         labels = labels.astype(prediction.dtype) if labels.dtype.kind == "f" else labels
     if labels.shape == prediction.shape and labels.dtype.kind == "f":
         logs = log_softmax(prediction) if from_logits else _log_probabilities(prediction)
+        if label_smoothing:
+            labels = (1 - label_smoothing) * labels + label_smoothing / labels.shape[-1]
         return _reduce(-sum(logs * labels, axis=-1), weights, reduction)
     _check_labels(prediction, labels)
     shape, classes = labels.shape, prediction.shape[-1]
     if len(shape) != 1:
         prediction, labels = reshape(prediction, (labels.size, classes)), labels.reshape(-1)
+    xp = array_module(labels)
     if from_logits:
-        losses = _cross_entropy(prediction, labels)
+        labels = xp.ascontiguousarray(labels, dtype=np.int64)
+        dtype = prediction.dtype if prediction.dtype.kind == "f" else np.float64
+        parts = xp.empty((len(labels), 2), dtype)
+        losses = _cross_entropy(prediction, labels, parts, float(label_smoothing))
     else:
-        rows = array_module(labels).arange(len(labels))
-        losses = -_log_probabilities(prediction)[rows, labels]
+        logs = _log_probabilities(prediction)
+        losses = -logs[xp.arange(len(labels)), labels]
+        if label_smoothing:
+            losses = (1 - label_smoothing) * losses - label_smoothing * mean(logs, axis=-1)
     return _reduce(losses if len(shape) == 1 else reshape(losses, shape), weights, reduction)
 
 

@@ -11,6 +11,7 @@ LABELS = np.array([2, 0, 1, 2])
 ONE_HOT = np.eye(3)[LABELS]
 SOFT = np.array([[0.2, 0.5, 0.3], [1, 0, 0], [0.1, 0.1, 0.8], [0.3, 0.4, 0.3]])
 BINARY = np.array([[1.0, 0, 1], [0, 0, 1], [0.3, 0.6, 1], [1, 1, 0]])
+SMOOTHED = 0.9 * ONE_HOT + 0.1 / 3
 WEIGHTS = np.array([1.0, 0.5, 0.0, 2.0])
 TARGETS = np.arange(12.0).reshape(4, 3) / 6 - 0.7
 X, P = real(4, 3), lambda rng: rng.uniform(0.1, 0.9, (4, 3))
@@ -89,6 +90,29 @@ LOSSES = {
         lambda x, **how: ops.cross_entropy(x, SOFT, from_logits=False, **how),
         lambda x: -(SOFT * np.log(x / x.sum(axis=1, keepdims=True))).sum(axis=1),
         lambda t, x: -(t.tensor(SOFT) * t.log(x / x.sum(1, True))).sum(1), P,
+    ),
+    "labels-logits-smoothed": (
+        lambda x, **how: ops.cross_entropy(x, LABELS, label_smoothing=0.1, **how),
+        lambda x: -(SMOOTHED * _log_softmax(x)).sum(axis=1),
+        lambda t, x: _torch(t).cross_entropy(
+            x, t.tensor(LABELS), reduction="none", label_smoothing=0.1
+        ), X,
+    ),
+    "soft-logits-smoothed": (
+        lambda x, **how: ops.cross_entropy(x, SOFT, label_smoothing=0.1, **how),
+        lambda x: -((0.9 * SOFT + 0.1 / 3) * _log_softmax(x)).sum(axis=1),
+        lambda t, x: _torch(t).cross_entropy(
+            x, t.tensor(SOFT), reduction="none", label_smoothing=0.1
+        ), X,
+    ),
+    "labels-probabilities-smoothed": (
+        lambda x, **how: ops.cross_entropy(
+            x, LABELS, label_smoothing=0.1, from_logits=False, **how
+        ),
+        lambda x: -(SMOOTHED * np.log(x / x.sum(axis=1, keepdims=True))).sum(axis=1),
+        lambda t, x: _torch(t).cross_entropy(
+            t.log(x), t.tensor(LABELS), reduction="none", label_smoothing=0.1
+        ), P,
     ),
 }  # fmt: skip
 REDUCED = {
@@ -262,6 +286,18 @@ def test_a_weight_counts_its_sample_that_often(x, counts):
         assert weighted.item() == pytest.approx(loss(Tensor(x[repeated]), target[repeated]).item())
 
 
+def test_smoothed_labels_are_a_mixture_of_targets():
+    z = Tensor(np.random.default_rng(0).normal(size=(4, 3)), requires_grad=True)
+    for targets in (LABELS, ONE_HOT):
+        found = ops.cross_entropy(z, targets, label_smoothing=0.1)
+        mixed = ops.cross_entropy(z, SMOOTHED)
+        assert found.item() == pytest.approx(mixed.item())
+        np.testing.assert_allclose(grad(found, z)[0].data, grad(mixed, z)[0].data, atol=1e-15)
+    assert ops.cross_entropy(z, LABELS, label_smoothing=0).item() == pytest.approx(
+        ops.cross_entropy(z, LABELS).item()
+    )
+
+
 def test_images_of_labels():
     z, k = np.random.default_rng(0).normal(size=(2, 5, 3)), np.array([[0, 1, 2, 0, 1]] * 2)
     losses = ops.cross_entropy(z, k, reduction="none")
@@ -293,6 +329,9 @@ ROWS = np.ones((2, 3))
         (lambda: ops.cross_entropy(ROWS, [0, 1, 2]), r"need integer labels of shape \(2,\)"),
         (lambda: ops.cross_entropy(ROWS, [0.0, 1.0]), "dtype float64 were given"),
         (lambda: ops.cross_entropy(ROWS, np.eye(2)), r"labels of shape \(2, 2\)"),
+        (lambda: ops.cross_entropy(ROWS, [0, 1], label_smoothing=1), "below 1, 1 was given"),
+        (lambda: ops.cross_entropy(ROWS, [0, 1], label_smoothing=-0.1), "below 1, -0.1 was given"),
+        (lambda: ops.cross_entropy(ROWS, [0, 1], label_smoothing=np.nan), "below 1, nan was"),
         (lambda: ops.mse(ROWS, np.ones(3)), r"\(2, 3\) and targets of shape \(3,\) must agree"),
         (lambda: ops.mae(ROWS, np.ones((3, 2))), "must agree; reshape one"),
         (lambda: ops.huber(ROWS, np.ones((2, 1))), "must agree; reshape one"),
