@@ -3,6 +3,7 @@
 from minigrad.nn import init
 from minigrad.nn.context import Context
 from minigrad.nn.dropout import Dropout
+from minigrad.nn.embedding import Embedding
 from minigrad.nn.layers import (
     ELU,
     GELU,
@@ -29,6 +30,7 @@ __all__ = [
     "Context",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
     "LayerNorm",
     "LeakyReLU",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 
 from minigrad import ops
 from minigrad.autograd import Tensor
-from minigrad.backend import to_device
 from minigrad.errors import InputError
 from minigrad.nn.checks import generator
 from minigrad.nn.module import Module
@@ -21,8 +20,8 @@ class Dropout(Module):
     1 − rate, so that the expectation stays (Srivastava et al. 2014); 0 ≤ rate < 1.
 
     The mask is a function of the layer's key, of each sample's number, and of how often the layer
-    was used in this forward (counter-based Philox, Salmon et al. 2011). A sample is masked alike
-    whichever rank or micro-batch it is in, so N ranks drop what one process drops.
+    was used in this forward (see :func:`minigrad.ops.dropout`). A sample is masked alike whichever
+    rank or micro-batch it is in, so N ranks drop what one process drops.
     """
 
     buffers = ("key",)
@@ -36,18 +35,9 @@ class Dropout(Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x
-        keep = self._uniform(x.shape) >= self.rate
-        mask = (keep / (1 - self.rate)).astype(x.dtype)
-        return ops.mul(x, to_device(mask, x.device))
-
-    def _uniform(self, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-        """Uniform numbers in [0, 1) of ``shape``; row i is of sample ``context.sample + i``."""
-        rows, width = shape[0], int(np.prod(shape[1:]))
-        blocks = -(-width // 8)  # one block of Philox4x64 is eight numbers of 32 bits
+        blocks = -(-math.prod(x.shape[1:]) // 8)  # of eight numbers each, for one sample
         counter = self.context.sample * blocks + (self.context.call(self) << 192)
-        bits = np.random.Philox(key=self.key, counter=counter).random_raw(4 * rows * blocks)
-        numbers = bits.view(np.uint32).reshape(rows, 8 * blocks)[:, :width]
-        return (numbers * 2.0**-32).reshape(shape)
+        return ops.dropout(x, self.rate, self.key.tolist(), counter)
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate})"

@@ -13,6 +13,7 @@ from minigrad.errors import InputError, unknown
 from minigrad.nn.checks import check_features, generator
 from minigrad.nn.init import INITIALISERS, Initialiser
 from minigrad.nn.module import Module, Parameter
+from minigrad.ops.linear import ACTIVATIONS
 
 __all__ = [
     "ELU", "GELU", "Dense", "Flatten", "LeakyReLU", "PReLU", "ReLU", "Sequential", "SiLU",
@@ -47,6 +48,7 @@ class Sequential(Module):
 class Dense(Module):
     """x·W + b: x (…, inputs), weight W (inputs, outputs), bias b (outputs,), zero at first.
 
+    ``activation``, ``"relu"`` or ``"gelu"``, is that of a layer of its own, in fewer passes.
     ``rng``, which must be given, draws the first weights; ``init`` is one of
     :data:`~minigrad.nn.init.INITIALISERS` or a function like those.
     """
@@ -58,6 +60,7 @@ class Dense(Module):
         *,
         rng: np.random.Generator | None = None,
         bias: bool = True,
+        activation: str | None = None,
         init: str | Initialiser = "xavier_uniform",
         dtype: Any = "float32",
     ) -> None:
@@ -65,6 +68,8 @@ class Dense(Module):
             raise InputError(
                 f"Dense needs at least 1 input and output, ({inputs}, {outputs}) given"
             )
+        if activation is not None and activation not in ACTIVATIONS:
+            raise unknown("activation of Dense", activation, ACTIVATIONS)
         rng = generator(self, rng)
         if isinstance(init, str):
             if init not in INITIALISERS:
@@ -72,6 +77,7 @@ class Dense(Module):
             init = INITIALISERS[init]
         self.weight = Parameter(init(rng, (inputs, outputs), dtype))
         self.bias = Parameter(np.zeros(outputs, dtype)) if bias else None
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         if x._data.shape[-1:] != self.weight._data.shape[:1]:
@@ -79,11 +85,13 @@ class Dense(Module):
                 f"{self} takes inputs of shape (…, {self.weight.shape[0]}), but {x.shape} came; "
                 "put a Flatten before it, or change one of the two sizes"
             )
-        return ops.dense(x, self.weight, self.bias)
+        return ops.dense(x, self.weight, self.bias, self.activation)
 
     def __repr__(self) -> str:
         inputs, outputs = self.weight.shape
-        return f"Dense({inputs}, {outputs}{', bias=False' if self.bias is None else ''})"
+        bias = "" if self.bias is not None else ", bias=False"
+        activation = "" if self.activation is None else f", activation='{self.activation}'"
+        return f"Dense({inputs}, {outputs}{bias}{activation})"
 
 
 class _Activation(Module):

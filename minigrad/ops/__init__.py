@@ -9,7 +9,9 @@ from minigrad.autograd import Tensor
 from minigrad.ops import activations, elementwise, linear, losses, reductions, shaping
 from minigrad.ops.activations import *  # noqa: F403
 from minigrad.ops.collective import all_reduce
+from minigrad.ops.dropout import dropout
 from minigrad.ops.elementwise import *  # noqa: F403
+from minigrad.ops.embedding import embedding
 from minigrad.ops.linear import *  # noqa: F403
 from minigrad.ops.losses import *  # noqa: F403
 from minigrad.ops.reductions import *  # noqa: F403
@@ -17,6 +19,8 @@ from minigrad.ops.shaping import *  # noqa: F403
 
 __all__ = [  # noqa: PLE0604
     "all_reduce",
+    "dropout",
+    "embedding",
     *activations.__all__,
     *elementwise.__all__,
     *linear.__all__,

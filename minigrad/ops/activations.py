@@ -59,13 +59,13 @@ def elu(xp: Any, x: Array, alpha: float = 1.0) -> Array:
 _GELU = math.sqrt(2 / math.pi)
 
 
-def _gelu_gradient(xp: Any, g: Any, x: Any) -> Any:
+def gelu_gradient(xp: Any, g: Any, x: Any) -> Any:
     t = xp.tanh(_GELU * (x + 0.044715 * x * x * x))
     slope = _GELU * (1 + 3 * 0.044715 * x * x)
     return g * 0.5 * (1 + t + x * (1 - t * t) * slope)
 
 
-@op(x=_gelu_gradient)
+@op(x=gelu_gradient)
 def gelu(xp: Any, x: Array) -> Array:
     """x/2 · (1 + tanh(√(2/π)(x + 0.044715x³))): Hendrycks & Gimpel 2016, the form of GPT-2."""
     return 0.5 * x * (1 + xp.tanh(_GELU * (x + 0.044715 * x * x * x)))

@@ -7,13 +7,19 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-from minigrad.autograd import Tensor, as_array, functions, op
+import numpy as np
+
+from minigrad.autograd import Tensor, as_array, functions, op, within
 from minigrad.backend import Array, array_module
-from minigrad.errors import InputError
+from minigrad.errors import InputError, unknown
+from minigrad.kernels import Kernel, kernel
+from minigrad.kernels.matmul import product
+from minigrad.ops import activations
 
 __all__ = ["dense", "einsum", "matmul"]
 
 _LARGE = 40_000  # products of one element of each operand
+_PARALLEL = 131_072  # elements that are work enough for one core
 
 
 def _column(xp: Any, x: Any) -> Any:
@@ -24,40 +30,141 @@ def _matmul_left(xp: Any, g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
     if len(b.shape) == 1:
         return _column(xp, g) * b if len(a_shape) > 1 else g * b
     if len(a_shape) == 1:
-        return xp.squeeze(xp.matmul(b, _column(xp, g)), -1)
-    return xp.matmul(g, xp.swapaxes(b, -1, -2))
+        return xp.squeeze(product(xp, b, _column(xp, g)), -1)
+    return product(xp, g, xp.swapaxes(b, -1, -2))
 
 
 def _matmul_right(xp: Any, g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
     if len(a.shape) == 1:
         return _column(xp, a) * xp.expand_dims(g, -2) if len(b_shape) > 1 else g * a
     if len(b_shape) == 1:
-        return xp.squeeze(xp.matmul(xp.swapaxes(a, -1, -2), _column(xp, g)), -1)
-    return xp.matmul(xp.swapaxes(a, -1, -2), g)
+        return xp.squeeze(product(xp, xp.swapaxes(a, -1, -2), _column(xp, g)), -1)
+    return product(xp, xp.swapaxes(a, -1, -2), g)
 
 
 @op(a=_matmul_left, b=_matmul_right)
 def matmul(xp: Any, a: Array, b: Array) -> Array:
     """a @ b for vectors (n,), matrices (n, m) and batches (…, n, m), as in NumPy."""
-    return xp.matmul(a, b)
+    return product(xp, a, b)
 
 
 def _dense_weight(xp: Any, g: Any, x: Any, out: Any) -> Any:
     if len(x.shape) != 2:
         x, g = x.reshape((-1, x.shape[-1])), g.reshape((-1, g.shape[-1]))
-    return xp.matmul(x.T, g) if out is None else xp.matmul(x.T, g, out=out)
+    return product(xp, x.T, g, out)
 
 
-@op(x=lambda xp, g, W: xp.matmul(g, W.T), W=_dense_weight, b=lambda g: g)
-def dense(xp: Any, x: Array, W: Array, b: Array | None = None) -> Array:
-    """x·W + b in one op: x (…, n), W (n, m), b (m,) or ``None``; the result is (…, m)."""
-    y = xp.matmul(x, W)
+@op(x=lambda xp, g, W: product(xp, g, W.T), W=_dense_weight, b=lambda g: g)
+def _dense(xp: Any, x: Array, W: Array, b: Array | None = None) -> Array:
+    y = product(xp, x, W)
     if b is None:
         return y
     if getattr(b, "dtype", None) is not y.dtype:
         return y + b
     y += b  # saves an array
     return y
+
+
+def _fused(name: str, z: Array, b_shape: tuple[int, ...]) -> Kernel | None:
+    """A kernel of kernels/dense.cu, where it can be used."""
+    return kernel(name, like=z) if z.size and b_shape == z.shape[-1:] else None
+
+
+def _fused_gradients(xp: Any, fused: Kernel, g: Array, z: Array, b: Any, out: Any) -> Any:
+    """(db, dz) by a kernel; db is ``out`` where that is given."""
+    shape, m = g.shape, g.shape[-1]
+    if len(shape) != 2:
+        g, z = g.reshape((-1, m)), z.reshape((-1, m))
+    g, rows, width, height = xp.ascontiguousarray(g), len(g), m, len(g)
+    if type(g) is not np.ndarray:
+        height, width = 16, 256
+    elif g.size >= 2 * _PARALLEL:
+        height = -(-rows // min(64, rows, g.size // _PARALLEL))
+    db, dz = xp.empty(m, g.dtype) if out is None else out, xp.empty((rows, m), g.dtype)
+    groups = -(-rows // height)
+    sums = db[None] if groups == 1 else xp.empty((groups, m), g.dtype)
+    kept = (z,) if b is None else (z, b)
+    fused(g, *kept, dz, sums, height, width, groups * -(-m // width))
+    if groups > 1:
+        join = kernel("add_rows", like=g)
+        assert join is not None
+        join(sums, db)
+    return db, dz if len(shape) == 2 else dz.reshape(shape)
+
+
+def _bias_relu_gradients(xp: Any, g: Any, y: Any, b_shape: tuple[int, ...], out: Any) -> Any:
+    fused = None if xp is functions else _fused("bias_relu_gradient", y, b_shape)
+    if fused is not None:
+        return _fused_gradients(xp, fused, g, y, None, out)
+    dz = g * (y > 0)
+    return dz, dz
+
+
+# b before z: ``out`` is then b's
+@op(joint=(("b", "z"), _bias_relu_gradients))
+def _bias_relu(xp: Any, z: Array, b: Array) -> Array:
+    """max(z + b, 0), written over z, which nobody else may hold."""
+    if getattr(b, "dtype", None) is not z.dtype:
+        return xp.maximum(z + b, 0)
+    fused = _fused("bias_relu", z, b.shape)
+    if fused is None:
+        z += b
+        return xp.maximum(z, 0, out=z)
+    fused(z if z.ndim == 2 else z.reshape((-1, z.shape[-1])), b, z.size)
+    return z
+
+
+def _bias_gelu_gradients(xp: Any, g: Any, z: Any, b: Any, b_shape: Any, out: Any) -> Any:
+    fused = None if xp is functions else _fused("bias_gelu_gradient", z, b_shape)
+    if fused is not None and b.dtype is z.dtype:
+        return _fused_gradients(xp, fused, g, z, b, out)
+    dz = activations.gelu_gradient(xp, g, z + b)
+    return dz, dz
+
+
+@op(joint=(("b", "z"), _bias_gelu_gradients))
+def _bias_gelu(xp: Any, z: Array, b: Array) -> Array:
+    """gelu(z + b)."""
+    fused = _fused("bias_gelu", z, b.shape) if getattr(b, "dtype", None) is z.dtype else None
+    if fused is None:
+        return within(xp, activations.gelu, z + b)
+    y = xp.empty(z.shape, z.dtype)
+    table = (-1, z.shape[-1])
+    fused(z.reshape(table), b, y.reshape(table), z.size)
+    return y
+
+
+# with a bias, without, and the elements from which a kernel pays off on a CPU
+ACTIVATIONS = {
+    "relu": (_bias_relu, activations.relu, 10_000),
+    "gelu": (_bias_gelu, activations.gelu, 1_000),
+}
+
+
+def dense(x: Any, W: Any, b: Any = None, activation: str | None = None) -> Tensor:
+    """x·W + b: x (…, n), W (n, m), b (m,) or ``None``; the result is (…, m).
+
+    ``activation`` is ``"relu"`` or ``"gelu"`` (the tanh form), applied in the pass that adds b.
+    """
+    if activation is None:
+        return _dense(x, W, b)
+    if activation not in ACTIVATIONS:
+        raise unknown("activation of a dense layer", activation, ACTIVATIONS)
+    with_bias, alone, enough = ACTIVATIONS[activation]
+    if b is None or _elements(x, W) < enough:
+        return alone(_dense(x, W, b))
+    return with_bias(_dense(x, W, None), b)
+
+
+def _elements(x: Any, W: Any) -> float:
+    """How many elements x·W has; on a GPU a kernel is always worth its call."""
+    x, W = getattr(x, "_data", x), getattr(W, "_data", W)
+    if type(x) is not np.ndarray or type(W) is not np.ndarray or W.ndim != 2 or not W.size:
+        return math.inf
+    return float(x.size // W.shape[0] * W.shape[1])
+
+
+functions.dense = dense
 
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:

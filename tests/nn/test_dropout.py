@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad import Tensor, nn
+from minigrad import InputError, Tensor, nn, ops
 from minigrad.testing import check_grads
 
 
@@ -87,3 +88,49 @@ def test_gradient_and_dtype() -> None:
 
     check_grads(seeking, np.random.default_rng(0).normal(size=(4, 3)))
     assert dropout(np.ones((2, 2), np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 9), (4, 3, 5), (2, 3, 4, 2), ()])
+def test_the_op_is_linear_and_draws_the_same_mask_backward(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(size=shape)
+    check_grads(lambda x: ops.dropout(x, 0.4, (1, 2), 3), x)
+    leaf = Tensor(x, requires_grad=True)
+    y = ops.dropout(leaf, 0.4, (1, 2), 3)
+    y.backward(np.ones(shape))
+    np.testing.assert_array_equal(y.data, x * leaf.grad)
+
+
+def test_its_numbers_are_those_of_every_version_before() -> None:
+    dropout = layer(0.3, seed=7)
+    dropout.context.seek(1000)
+    for call in range(3):
+        bits = np.random.Philox(key=dropout.key, counter=2000 + (call << 192)).random_raw(5 * 8)
+        numbers = bits.view(np.uint32).reshape(5, 16)[:, :9] * 2.0**-32
+        expected = ((numbers >= 0.3) / 0.7).astype(np.float32)
+        np.testing.assert_array_equal(dropout(np.ones((5, 9), np.float32)).data, expected)
+
+
+def test_no_mask_is_kept() -> None:
+    x = Tensor(np.ones((64, 100), np.float32), requires_grad=True)
+    y = layer()(x)
+    assert y._node is not None
+    assert not [a for a in y._node.kept or () if isinstance(a, np.ndarray)]
+
+
+@pytest.mark.parametrize(
+    ("rate", "key", "counter", "says"),
+    [
+        (1.0, (1, 2), 0, r"rate must be in \[0, 1\), 1.0 was given"),
+        (0.5, (1, 2, 3), 0, "two integers of 64 bits"),
+        (0.5, (1, 2**64), 0, "two integers of 64 bits"),
+        (0.5, (1, 2), -1, "and counter one of 256"),
+    ],
+)
+def test_what_the_op_refuses(rate: float, key: Any, counter: int, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        ops.dropout(np.ones(3), rate, key, counter)
+
+
+def test_rate_zero_is_the_identity() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    assert ops.dropout(x, 0.0, (1, 2)) is x

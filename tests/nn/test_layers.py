@@ -43,6 +43,14 @@ def dense(dtype: str, **options: Any) -> nn.Dense:
 CASES: dict[str, tuple[Callable[[str], Any], Callable[[Any, np.ndarray], np.ndarray]]] = {
     "Dense": (dense, lambda m, x: x @ m.weight.data + m.bias.data),
     "Dense, no bias": (lambda t: dense(t, bias=False), lambda m, x: x @ m.weight.data),
+    "Dense, relu": (
+        lambda t: dense(t, activation="relu"),
+        lambda m, x: np.maximum(x @ m.weight.data + m.bias.data, 0),
+    ),
+    "Dense, gelu": (
+        lambda t: dense(t, activation="gelu"),
+        lambda m, x: gelu(x @ m.weight.data + m.bias.data),
+    ),
     "ReLU": (lambda t: nn.ReLU(), lambda m, x: np.maximum(x, 0)),
     "LeakyReLU": (lambda t: nn.LeakyReLU(0.1), lambda m, x: np.where(x > 0, x, 0.1 * x)),
     "ELU": (lambda t: nn.ELU(0.7), lambda m, x: np.where(x > 0, x, 0.7 * np.expm1(x))),
@@ -141,6 +149,9 @@ def test_a_wrong_shape_names_the_layer_and_both_shapes(
         (lambda: nn.Dense(0, 3, rng=RNG(0)), "at least 1 input and output, (0, 3) given"),
         (lambda: nn.Dense(3, -1, rng=RNG(0)), "at least 1 input and output, (3, -1) given"),
         (lambda: nn.Dense(3, 3, rng=RNG(0), init="he_norml"), "did you mean 'he_normal'?"),
+        (lambda: dense("float32", activation="rleu"), "did you mean 'relu'?"),
+        (lambda: nn.Embedding(0, 3, rng=RNG(0)), "at least 1 word and feature, (0, 3) given"),
+        (lambda: nn.Embedding(5, 3), "Embedding draws from a generator that you give it"),
         (lambda: nn.Dropout(1.0, rng=RNG(0)), "rate must be in [0, 1), 1.0 was given"),
         (lambda: nn.Dropout(-0.1, rng=RNG(0)), "rate must be in [0, 1), -0.1 was given"),
         (lambda: nn.Dropout(float("nan"), rng=RNG(0)), "rate must be in [0, 1), nan was given"),
@@ -213,3 +224,35 @@ def test_sequential_is_a_list_of_layers() -> None:
     assert isinstance(model[1], nn.Tanh)
     assert repr(model) == "Sequential(Dense(4, 3), Tanh())"
     np.testing.assert_array_equal(model(X).data, model[1](model[0](X)).data)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [3, 4000])
+def test_dense_with_an_activation_is_two_layers(activation: str, bias: bool, rows: int) -> None:
+    x, g = RNG(0).normal(size=(rows, 4)), RNG(1).normal(size=(rows, 3))
+    one = dense("float64", activation=activation, bias=bias)
+    two = nn.Sequential(
+        dense("float64", bias=bias), {"relu": nn.ReLU, "gelu": nn.GELU}[activation]()
+    )
+    for model in (one, two):
+        random_parameters(model)(x).backward(g)
+    np.testing.assert_allclose(one(x).data, two(x).data, rtol=1e-12, atol=1e-14)
+    for p, q in zip(one.parameters(), two.parameters()):
+        np.testing.assert_allclose(p.grad, q.grad, rtol=1e-10, atol=1e-12)
+
+
+def test_what_dense_says_of_itself() -> None:
+    assert repr(dense("float32", activation="relu")) == "Dense(4, 3, activation='relu')"
+    assert repr(dense("float32", bias=False)) == "Dense(4, 3, bias=False)"
+
+
+def test_embedding() -> None:
+    layer = nn.Embedding(50, 400, rng=RNG(0), std=0.02)
+    assert repr(layer) == "Embedding(50, 400)"
+    assert layer.weight.dtype == np.float32
+    assert abs(layer.weight.data.std() / 0.02 - 1) < 0.05
+    np.testing.assert_array_equal(layer([[3, 1], [3, 3]]).data, layer.weight.data[[[3, 1], [3, 3]]])
+    layer([[3, 1], [3, 3]]).sum().backward()
+    assert layer.weight.grad is not None
+    np.testing.assert_array_equal(layer.weight.grad[:5, 0], [0, 1, 0, 3, 0])

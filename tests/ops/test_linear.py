@@ -36,6 +36,17 @@ def _dense(x, W, b=0.0):
     return x @ W + b
 
 
+ACTIVATED = {
+    "relu": lambda z: np.maximum(z, 0),
+    "gelu": lambda z: z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
+}
+
+
+def _activated(torch, activation, z):
+    f = torch.nn.functional
+    return f.relu(z) if activation == "relu" else f.gelu(z, approximate="tanh")
+
+
 test_value, test_gradients, test_dtype, test_pytorch = suite(
     [
         *(
@@ -50,6 +61,17 @@ test_value, test_gradients, test_dtype, test_pytorch = suite(
                 real(*x), real(3, 4), *[real(4)] * bias,
                 numpy=_dense, torch=lambda t, *operands: _dense(*operands),
             )
+            for x, bias in DENSE
+        ),
+        *(
+            case(
+                f"dense-{activation}-{x}-{bias}",
+                lambda m, *operands, f=activation: m.dense(*operands, activation=f),
+                real(*x), real(3, 4), *[real(4)] * bias,
+                numpy=lambda *operands, f=activation: ACTIVATED[f](_dense(*operands)),
+                torch=lambda t, *operands, f=activation: _activated(t, f, _dense(*operands)),
+            )
+            for activation in ("relu", "gelu")
             for x, bias in DENSE
         ),
         *(
@@ -147,6 +169,7 @@ def test_einsum_takes_lists():
     [
         (lambda x: x @ x, r"matmul was given shapes \(2, 3\) and \(2, 3\)"),
         (lambda x: ops.dense(x, np.ones((2, 2))), r"dense was given shapes \(2, 3\) and \(2, 2\)"),
+        (lambda x: ops.dense(x, np.ones((3, 2)), None, "rleu"), "'rleu': did you mean 'relu'"),
         (lambda x: ops.einsum("ij,jk", x), "'ij,jk' names 2 operands, but 1 were given"),
         (lambda x: ops.einsum("ijk->i", x), "'ijk' in 'ijk->i' meets an operand of 2 axes"),
         (lambda x: ops.einsum("ij,jk", x, x), r"^einsum was given shapes \(2, 3\) and \(2, 3\)"),
@@ -155,3 +178,26 @@ def test_einsum_takes_lists():
 def test_operands_that_do_not_fit(f, said):
     with pytest.raises(InputError, match=said):
         f(Tensor(np.ones((2, 3))))
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("b", [1.5, np.ones((1, 4)), np.ones(4, np.float32), np.ones(4, int)])
+def test_biases_of_other_kinds_with_an_activation(activation, b):
+    x, W = (np.random.default_rng(0).normal(size=shape) for shape in ((3000, 3), (3, 4)))
+    leaf = Tensor(np.asarray(b, np.float64), requires_grad=True)
+    for bias in (b, leaf):
+        y = ops.dense(x, W, bias, activation)
+        np.testing.assert_allclose(y.data, ACTIVATED[activation](x @ W + b), rtol=1e-10, atol=1e-12)
+    y.sum().backward()
+    (expected,) = grad(getattr(ops, activation)(ops.dense(x, W) + leaf).sum(), leaf)
+    np.testing.assert_allclose(leaf.grad, expected.data, rtol=1e-9)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_gradients_of_a_large_dense_with_an_activation(activation):
+    x, W, b = (np.random.default_rng(0).normal(size=s) for s in ((700, 3), (3, 20), 20))
+    # away from ReLU's corner
+    z = x @ W + b
+    x = x[(abs(z) > 1e-3).all(1)]
+    assert len(x) * 20 > 10_000
+    check_grads(lambda *xs: ops.dense(*xs, activation), x, W, b, tolerance=1e-5)
