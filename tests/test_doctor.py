@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import types
@@ -15,6 +16,7 @@ from test_launch import fake_launcher, need_mpi, posix
 from minigrad import doctor, launch
 from minigrad.doctor import Check
 from minigrad.errors import InputError, MissingExtra
+from minigrad.kernels import compiler
 from minigrad.launch import Launcher
 
 
@@ -170,15 +172,79 @@ def test_a_gpu_without_cupy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "'.[cuda13]'" in result.advice
 
 
-@posix
-def test_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CXX", raising=False)
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Nothing but what the test adds: an empty PATH, no CXX, a cache of its own, no GPU."""
+    monkeypatch.setattr(doctor, "device_count", lambda: 0)
+    monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    (none,) = doctor.check_compiler()
-    assert none.state == "missing"
-    assert "install g++" in none.advice
-    path = fake_launcher(tmp_path, "clang 19", "clang++")
-    assert doctor.check_compiler() == [Check("C++", "ok", f"{path}: clang 19")]
+    for name in ("CXX", "MINIGRAD_CPU_KERNELS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_kernels_switched_off(no_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIGRAD_CPU_KERNELS", "0")
+    (result,) = doctor.check_kernels()
+    assert (result.name, result.state) == ("kernels", "missing")
+    assert result.text == "NumPy, for MINIGRAD_CPU_KERNELS is 0"
+
+
+def test_kernels_without_a_compiler(no_gpu: Path) -> None:
+    (result,) = doctor.check_kernels()
+    assert (result.state, result.text) == ("missing", "NumPy, for there is no C++ compiler")
+    assert "install g++" in result.advice
+
+
+@posix
+def test_kernels_and_a_compiler_that_fails(no_gpu: Path) -> None:
+    path = fake_launcher(no_gpu, "", "clang++", "echo it is broken; echo at length; exit 1")
+    (result,) = doctor.check_kernels()
+    assert result.state == "wrong"
+    assert result.text == f"NumPy, for {path} cannot compile them and said: it is broken"
+
+
+@posix
+@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
+@pytest.mark.parametrize("openmp", [True, False])
+@pytest.mark.parametrize("writable", [True, False])
+def test_compiled_kernels(
+    openmp: bool, writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "device_count", lambda: 0)
+    monkeypatch.delenv("MINIGRAD_CPU_KERNELS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    folder = tmp_path / ("cache" if writable else "c++/cache")
+    monkeypatch.setenv("MINIGRAD_CACHE", str(folder))
+    refuse = 'for word; do [ "$word" = -fopenmp ] && exit 1; done;'
+    command = compiler()
+    assert command is not None
+    run = f'{"" if openmp else refuse} exec {command[0]} "$@"'
+    path = fake_launcher(tmp_path, "", "c++", run)
+    monkeypatch.setenv("CXX", path)
+    (result,) = doctor.check_kernels()
+    assert result.state == "ok"
+    assert result.text.startswith(f"compiled by {path}, with ")
+    threads = r"OpenMP and \d+ threads" if openmp else "one thread, for it has no OpenMP"
+    kept = f"kept in {folder}" if writable else f"for each process anew, for {folder} is not"
+    assert re.search(f"{threads}; {re.escape(kept)}", result.text)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_kernels_of_each_gpu(fails: bool, no_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "device_count", lambda: 2)
+    broken = raiser(RuntimeError("no NVRTC\nat length"))
+    monkeypatch.setattr(doctor, "gpu_module", broken if fails else lambda *given: None)
+    _, first, second = doctor.check_kernels()
+    assert (first.state, second.state) == ("wrong" if fails else "ok",) * 2
+    said = "NVRTC made none for cuda:1 and said: no NVRTC"
+    assert second.text == (said if fails else "compiled by NVRTC for cuda:1")
+
+
+def test_kernels_and_a_broken_cupy(no_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "device_count", raiser(ImportError("broken")))
+    (result,) = doctor.check_kernels()
+    assert result.text.startswith("NumPy")
 
 
 def test_extras_name_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:

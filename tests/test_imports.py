@@ -40,7 +40,7 @@ BELOW = {
     "testing": ("train",),
     "recipe": ("settings", "train", "plot"),  # the one that draws; nothing else imports plot
     "launch": ("communicators",),
-    "doctor": ("launch",),
+    "doctor": ("launch", "kernels"),
     "cli": ("recipe", "doctor"),
     "__main__": ("cli",),
     "minigrad": ("ops",),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 from mpirun import ROOT
+
+from minigrad.kernels import compiler
 
 OPTIONAL = (
     "cupy", "mpi4py", "matplotlib", "sklearn", "safetensors", "tqdm", "scipy", "torch",
@@ -59,6 +62,8 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     packed = {name for name in names if ".dist-info/" not in name}
     assert {name for name in packed if name.endswith(".py")} == sources
     assert all(name.startswith("minigrad/") for name in packed)
+    kernels = {f"minigrad/kernels/source/{path.name}" for path in Path(ROOT).glob("kernels/*.cu*")}
+    assert {name for name in packed if "/kernels/source/" in name} == kernels
     assert "minigrad/py.typed" in packed
     lines = metadata.splitlines()
     assert "Name: minigrad-mpi" in lines
@@ -71,6 +76,23 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     assert "minigrad = minigrad.cli:main" in scripts
 
 
+def test_an_editable_wheel_and_an_sdist(tmp_path: Path) -> None:
+    """The first holds a path to the checkout, and no copy of kernels that would go stale."""
+    pytest.importorskip("hatchling")
+    code = "import hatchling.build as b, sys; print(getattr(b, sys.argv[1])(sys.argv[2]))"
+    editable, sdist = (
+        tmp_path / run("-c", code, what, str(tmp_path), folder=ROOT).split()[-1]
+        for what in ("build_editable", "build_sdist")
+    )
+    with zipfile.ZipFile(editable) as archive:
+        names = archive.namelist()
+        (path,) = (name for name in names if ".dist-info/" not in name)
+        assert archive.read(path).decode().strip() == ROOT
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    assert {f"kernels/{path.name}" for path in Path(ROOT).glob("kernels/*.cu*")} <= packed
+
+
 def test_the_wheel_trains(wheel: Path, tmp_path: Path) -> None:
     place = tmp_path / "site"
     run(
@@ -80,7 +102,12 @@ def test_the_wheel_trains(wheel: Path, tmp_path: Path) -> None:
     where = run("-c", "import minigrad; print(minigrad.__file__)", folder=tmp_path,
                 PYTHONPATH=str(place))  # fmt: skip
     assert Path(where.strip()).is_relative_to(place)
+    code = "from minigrad.kernels.source import find; print(find('adam').path)"
+    kernels = run("-c", code, folder=tmp_path, PYTHONPATH=str(place)).strip()
+    assert kernels == str(place / "minigrad" / "kernels" / "source" / "adam.cu")
     said = run("-m", "minigrad", "train", "digits", "--epochs", "1", folder=tmp_path,
-               PYTHONPATH=str(place))  # fmt: skip
+               PYTHONPATH=str(place), MINIGRAD_CACHE=str(tmp_path / "cache"))  # fmt: skip
     assert "results in runs/digits/" in said
+    if compiler() is not None:
+        assert list((tmp_path / "cache").glob("*.so")), "its kernels were not compiled"
     assert (tmp_path / "runs" / "digits" / "checkpoint.safetensors").exists()

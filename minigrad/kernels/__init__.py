@@ -34,6 +34,7 @@ class _Mode(threading.local):
 
 
 _mode = _Mode()
+_one_loads = threading.Lock()
 _found: dict[tuple[str, Any, str], Kernel | None] = {}
 
 
@@ -47,7 +48,9 @@ def kernel(name: str, like: Array, dtype: Any = None) -> Kernel | None:
         return None
     key = (name, dtype or like.dtype, "cpu" if type(like) is np.ndarray else device_of(like))
     if key not in _found:
-        _found[key] = _load(*key)
+        with _one_loads:
+            if key not in _found:
+                _found[key] = _load(*key)
     return _found[key]
 
 

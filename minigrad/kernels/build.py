@@ -1,4 +1,4 @@
-"""Compiling kernels: by the host's C++ compiler into a cache, or by NVRTC for the GPU at hand."""
+"""Compiling kernels, by the host's C++ compiler or by NVRTC, into a cache that processes share."""
 
 from __future__ import annotations
 
@@ -7,37 +7,47 @@ import ctypes
 import hashlib
 import os
 import platform
-import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from minigrad.backend import module_for
-from minigrad.errors import InputError
+from minigrad.errors import InputError, require
 from minigrad.kernels.source import Source
 
-__all__ = ["cache_folder", "compiler", "gpu_module", "gpu_options", "gpu_text", "host_library"]
+__all__ = [
+    "CompileError", "cache_folder", "compile_host", "compiler", "gpu_binary", "gpu_module",
+    "gpu_options", "host_library",
+]  # fmt: skip
 
 REAL = {"float32": "float", "float64": "double"}
-# NaN and infinity keep their meaning: no -ffast-math
+# NaN and infinity keep their meaning: no -ffast-math. No a·b + c in one rounding: compilers do that
+# here and not there, and an element would have other bits at another place of an array
 FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-fno-math-errno",
-    "-fno-trapping-math", "-Wno-unknown-pragmas", "-x", "c++",
+    "-fno-trapping-math", "-ffp-contract=off", "-Wno-unknown-pragmas", "-x", "c++",
 )  # fmt: skip
 OLDEST_GPU = 75  # compute capability 7.5: what CUDA 13 still compiles for
+_SEAL = 20  # bytes of a digest, at the end of each file in the cache
+_complained: set[tuple[str, ...]] = set()
 
 
-def compiler() -> str | None:
-    """The C++ compiler: ``$CXX``, or the first of c++, g++ and clang++ on PATH; else ``None``."""
-    for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
-        path = shutil.which(name) if name else None
+class CompileError(RuntimeError):
+    """What a compiler said when it failed."""
+
+
+def compiler() -> tuple[str, ...] | None:
+    """The C++ compiler and its first arguments: ``$CXX``, or c++, g++ or clang++ on PATH."""
+    for words in (_words(os.environ.get("CXX", "")), ["c++"], ["g++"], ["clang++"]):
+        path = shutil.which(words[0]) if words else None
         if path is not None:
-            return path
+            return (path, *words[1:])
     return None
 
 
@@ -45,9 +55,9 @@ def cache_folder() -> Path:
     """Where compiled kernels are kept: ``$MINIGRAD_CACHE``, or minigrad in the user's cache."""
     given = os.environ.get("MINIGRAD_CACHE")
     if given:
-        return Path(given)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "minigrad"
+        return Path(given).absolute()
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home, "minigrad").absolute()
 
 
 @cache
@@ -56,52 +66,95 @@ def host_library(source: Source, real: str) -> ctypes.CDLL | None:
 
     ``None`` where there is no compiler, and where it fails: it says why on standard error, once.
     """
-    path = compiler()
-    if path is None:
+    command = compiler()
+    if command is None:
         return None
-    key = _digest(source.text, real, " ".join(FLAGS), _identity(path), _processor())
-    name = f"{source.name}-{REAL[real]}-{key}.so"
     try:
-        place = cache_folder()
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(place, os.W_OK):
-            raise PermissionError(place)
-    except OSError:  # no home, or one that cannot be written: for this process alone
-        place = _own_folder()
-    library = place / name
-    try:
-        if not library.exists():
-            with _one_at_a_time(place / f"{name}.lock"):
-                if not library.exists():
-                    _compile(path, source, real, library)
-        return ctypes.CDLL(str(library))
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", "") or str(error)
-        print(
-            f"minigrad: {path} could not compile {source.path.name}, so NumPy does its work, more "
-            f"slowly (MINIGRAD_CPU_KERNELS=0 turns this attempt off):\n{said.strip()}",
-            file=sys.stderr,
-        )
-        return None
-
-
-def _compile(path: str, source: Source, real: str, library: Path) -> None:
-    """Compile to a name of our own, then rename: whoever looks finds all of it or nothing."""
-    handle, name = tempfile.mkstemp(dir=library.parent, suffix=".part")
-    os.close(handle)
-    command = [path, *FLAGS, f"-DREAL={REAL[real]}", f"-I{source.path.parent}", str(source.path)]
-    try:
-        for openmp in ("-fopenmp", "-fopenmp-simd"):  # some compilers come without its library
-            answer = subprocess.run(
-                [*command, openmp, "-o", name], capture_output=True, text=True, check=False
+        return compile_host(command, source, real)
+    except (CompileError, OSError) as error:
+        if command not in _complained:
+            print(
+                f"minigrad: {shlex.join(command)} could not compile {source.path.name}, so NumPy "
+                "does the work of what it cannot compile, more slowly (MINIGRAD_CPU_KERNELS=0 "
+                f"turns the attempt off):\n{str(error).strip()}",
+                file=sys.stderr,
             )
-            if answer.returncode == 0:
-                os.replace(name, library)
-                return
-        answer.check_returncode()
+        _complained.add(command)
+        return None
+
+
+def compile_host(command: tuple[str, ...], source: Source, real: str) -> ctypes.CDLL:
+    """The file's library from the cache, else compiled by ``command``.
+
+    Raises :class:`CompileError`, or :class:`OSError` for what cannot be written or loaded.
+    """
+    options = (*FLAGS, f"-DREAL={REAL[real]}")
+    key = _digest(source.text, *options, *command, *map(_identity, command), _processor()).hex()
+
+    def make() -> bytes:
+        with tempfile.TemporaryDirectory(prefix="minigrad-") as folder:
+            made = Path(folder, "kernels.so")
+            rest = [f"-I{source.path.parent}", str(source.path), "-o", str(made)]
+            for openmp in ("-fopenmp", "-fopenmp-simd"):  # some compilers lack its library
+                said = _run([*command, *options, openmp, *rest])
+                if not said and made.exists():
+                    return made.read_bytes()
+        raise CompileError(said or "it made nothing")
+
+    return ctypes.CDLL(str(_cached(f"{source.name}-{REAL[real]}-{key}.so", make)))
+
+
+def _run(command: list[str]) -> str:
+    """What the compiler said when it failed; empty where it did not."""
+    try:
+        answer = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", check=False,
+        )  # fmt: skip
+    except OSError as error:
+        return str(error)
+    return (answer.stdout.strip() or f"exit code {answer.returncode}") if answer.returncode else ""
+
+
+def _cached(name: str, make: Callable[[], bytes]) -> Path:
+    """The cache's file ``name``, made where it is absent or damaged.
+
+    Where the cache cannot be written, the file is one of this process alone.
+    """
+    content = b""
+    for folder in (cache_folder, _own_folder):
+        with contextlib.suppress(OSError):  # no such user, no rights, a full disk
+            file = folder() / name
+            if _whole(file):
+                return file
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _one_at_a_time(file.with_suffix(".lock")):
+                if not _whole(file):
+                    content = content or make()
+                    _write(file, content + _digest(content))
+            return file
+    raise OSError(f"neither {cache_folder()} nor a temporary folder can be written")
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write to a name of our own, then rename: whoever looks finds all of it or nothing."""
+    handle, part = tempfile.mkstemp(dir=file.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.replace(part, file)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+            os.unlink(part)
+
+
+def _whole(file: Path) -> bool:
+    """Whether nothing is missing or changed: to load a part of a library can end the process."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return False
+    return content[-_SEAL:] == _digest(content[:-_SEAL])
 
 
 @contextlib.contextmanager
@@ -126,13 +179,29 @@ def _own_folder() -> Path:
     return Path(place)
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=10).hexdigest()
+def _digest(*parts: str | bytes) -> bytes:
+    whole = hashlib.blake2b(digest_size=_SEAL)
+    for part in parts:
+        part = part.encode() if isinstance(part, str) else part
+        whole.update(len(part).to_bytes(8, "little") + part)
+    return whole.digest()
 
 
-def _identity(path: str) -> str:
-    """The compiler by its file, which costs no process: its version would."""
-    found = os.stat(os.path.realpath(path))
+def _words(command: str) -> list[str]:
+    """Compiler and arguments (``ccache g++``); a path with spaces is one word where it exists."""
+    if shutil.which(command):
+        return [command]
+    with contextlib.suppress(ValueError):  # a quote that is not closed
+        return shlex.split(command)
+    return []
+
+
+def _identity(word: str) -> str:
+    """A program by its file, which costs no process: its version would."""
+    path = shutil.which(word)
+    if path is None:
+        return ""
+    found = os.stat(path)
     return f"{os.path.realpath(path)} {found.st_size} {found.st_mtime_ns}"
 
 
@@ -147,19 +216,39 @@ def _processor() -> str:
     return "\n".join(line for line in lines if line.partition(":")[0].strip() in keys)
 
 
-def gpu_text(source: Source) -> str:
-    """The file with its includes put in place: CuPy's cache knows a module by its text."""
-    return re.sub(r'^#(include "\w+\.cuh"|pragma once)$', "", source.text, flags=re.MULTILINE)
-
-
 def gpu_options(real: str) -> tuple[str, ...]:
-    """What NVRTC is told."""
-    return ("-std=c++17", f"-DREAL={REAL[real]}")
+    """What NVRTC is told, and where CUDA's headers are."""
+    headers = require("cuda.pathfinder", "cuda13").find_nvidia_header_directory("cudart")
+    options = ("-std=c++17", "-fmad=false", f"-DREAL={REAL[real]}")  # as FLAGS says of a·b + c
+    return (*options, *([f"-I{headers}"] if headers else []))
+
+
+def gpu_binary(source: Source, real: str, capability: int) -> bytes:
+    """The file as NVRTC compiles it for a compute capability (90 is 9.0): needs no GPU.
+
+    Not by CuPy's own compiler, which flushes denormals to zero whatever it is told. A GPU newer
+    than NVRTC gets PTX, which its driver compiles. Raises :class:`CompileError`.
+    """
+    nvrtc = require("cupy_backends.cuda.libs.nvrtc", "cuda13")
+    target = max(arch for arch in nvrtc.getSupportedArchs() if int(arch) <= capability)
+    exact = int(target) == capability
+    options = (*gpu_options(real), f"-arch={'sm' if exact else 'compute'}_{target}")
+    headers = {name.encode(): text.encode() for name, text in source.files.items()}
+    text = source.files[source.path.name]
+    program = nvrtc.createProgram(text, source.path.name, list(headers.values()), list(headers))
+    try:
+        nvrtc.compileProgram(program, options)
+        return bytes(nvrtc.getCUBIN(program) if exact else nvrtc.getPTX(program))
+    except nvrtc.NVRTCError as error:
+        said = nvrtc.getProgramLog(program).strip()
+        raise CompileError(f"{source.path.name} does not compile for a GPU:\n{said}") from error
+    finally:
+        nvrtc.destroyProgram(program)
 
 
 @cache
 def gpu_module(source: Source, real: str, device: int) -> Any:
-    """The file compiled for GPU ``device``; what does not compile is an error."""
+    """The file compiled for GPU ``device``, as a RawModule; what does not compile is an error."""
     cupy = module_for("cuda")
     capability = int(cupy.cuda.Device(device).compute_capability)
     if capability < OLDEST_GPU:
@@ -167,7 +256,11 @@ def gpu_module(source: Source, real: str, device: int) -> Any:
             f"kernel file {source.path.name}: cuda:{device} has compute capability "
             f"{capability / 10}, but at least {OLDEST_GPU / 10} is needed; use --device cpu"
         )
-    with cupy.cuda.Device(device):
-        module = cupy.RawModule(code=gpu_text(source), options=gpu_options(real))
-        module.compile()
-    return module
+    nvrtc = require("cupy_backends.cuda.libs.nvrtc", "cuda13")
+    version = str(nvrtc.getVersion())
+    key = _digest(source.text, *gpu_options(real), version, str(capability)).hex()
+    name = f"{source.name}-{REAL[real]}-sm{capability}-{key}.cubin"
+    kept = _cached(name, lambda: gpu_binary(source, real, capability))
+    file = _own_folder() / f"{name}.{device}"  # CuPy wants a file, without our seal
+    file.write_bytes(kept.read_bytes()[:-_SEAL])
+    return cupy.RawModule(path=str(file))

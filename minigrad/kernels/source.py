@@ -35,8 +35,8 @@ class Parameter:
     """One parameter of an entry.
 
     ``type`` is ``"real"``, another of the kernels' types, or a struct's name. Of a ``pointer``,
-    ``shape`` holds the names of counts, products and sums of them, and numbers; ``const`` says
-    that the array is only read, ``optional`` that it may be ``None``.
+    ``shape`` holds the names of counts, and numbers; ``const`` says that the array is only read,
+    ``optional`` that it may be ``None``.
     """
 
     name: str
@@ -62,13 +62,22 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A file: its text with all that it includes, its entries, the fields of its structs."""
+    """A file of kernels.
+
+    ``files`` are the texts of all that it includes and, last, its own; ``structs`` the fields of
+    those that its parameters point to.
+    """
 
     name: str
     path: Path
-    text: str
+    files: dict[str, str]
     entries: dict[str, Entry]
     structs: dict[str, tuple[str, ...]]
+
+    @property
+    def text(self) -> str:
+        """All of it in one: what a compiled form depends on."""
+        return "".join(self.files.values())
 
 
 def folder() -> Path:
@@ -109,7 +118,7 @@ def _read(path: Path) -> Source:
     for some in texts.values():
         for name, base, body in _STRUCT.findall(some):
             structs[name] = (*structs.get(base, ()), *_fields(body))
-    return Source(path.stem, path, "".join(texts.values()), entries, structs)
+    return Source(path.stem, path, texts, entries, structs)
 
 
 def _with_includes(path: Path, found: dict[str, str]) -> dict[str, str]:

@@ -131,12 +131,7 @@ def fit(
     gradient that is not finite, naming the step and the first layer whose output is not; a
     gradient that is not finite has updated nothing.
     """
-    if (data.rank, data.size) != (parallel.comm.rank, parallel.comm.size):
-        raise SharedError(
-            f"the data are for rank {data.rank} of {data.size}, but this is rank "
-            f"{parallel.comm.rank} of {parallel.comm.size}: make the DataLoader with "
-            "rank=comm.rank, size=comm.size"
-        )
+    check_share(data, parallel.comm)
     run = Run(parallel, epochs, **copy.deepcopy(dict(resume or {})))
     model, optimizer, comm = run.model, run.optimizer, run.comm
     try:
@@ -156,8 +151,8 @@ def fit(
                 run.totals["lr"] = optimizer.lr
                 norm = parallel.norm(clip_norm)
                 parallel.step(norm)
-                # a GPU has its work; only now is anything read from it
-                sums = np.zeros(2 + len(metrics))  # over all ranks: wishes to stop, loss, metrics
+                # a GPU has its work; only now is it asked: wishes to stop, loss, metrics
+                sums = np.zeros(2 + len(metrics))
                 for cost, outputs, y in seen:
                     sums[1:] += (cost.item(), *(m(outputs, y) for m in metrics.values()))
                 sums[0] = bool(run.stop)
@@ -182,6 +177,15 @@ def fit(
         for callback in callbacks:
             callback.close()
     return run
+
+
+def check_share(data: DataLoader, comm: Communicator) -> None:
+    """Refuse a loader that deals out other ranks' samples."""
+    if (data.rank, data.size) != (comm.rank, comm.size):
+        raise SharedError(
+            f"the data are for rank {data.rank} of {data.size}, but this is rank {comm.rank} of "
+            f"{comm.size}: make the DataLoader with rank=comm.rank, size=comm.size"
+        )
 
 
 def call(callbacks: Iterable[Callback], event: str, run: Run) -> None:
