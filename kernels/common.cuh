@@ -8,7 +8,8 @@
 //   ELEMENTS(name, …)     a grid of threads                      a function
 //   each(n, f, a, b, …)   a thread takes four neighbours a time  an OpenMP loop of vector instructions
 //   BLOCKS(name, …)       a grid of blocks                       a function
-//   FOR_BLOCKS(b, n)      what this block does: b                an OpenMP loop
+//   FOR_BLOCKS(b, n, s)   what this block does: b                an OpenMP loop, if s elements a
+//                                                                block are work enough for cores
 //   block_each(a, b, f)   the block's threads share a … b−1      a loop of vector instructions
 //   block_sum<T>(a, b, f) each sums its share; shuffles join     a loop of vector instructions
 //   block_join(x, f)      x of all threads, joined in order      x itself

@@ -7,7 +7,8 @@
 //
 // The bias's gradient is a sum over rows. Blocks add up `height` rows of `width` columns each, and
 // add_rows joins what they found: no atomics, so it is the same to the last bit in every run.
-#include "common.cuh"
+#include "columns.cuh"
+#include "exp.cuh"
 
 ELEMENTS(bias_relu,
          real* z,       // (rows, m)
@@ -39,7 +40,7 @@ BLOCKS(bias_relu_gradient,
        i64 m,         //
        i64 groups,    //
        i64 blocks) {
-    FOR_BLOCKS(block, blocks) {
+    FOR_BLOCKS(block, blocks, height * width) {
         backward(dz, sums, height, width, rows, m, block,
                  [=](i64 at, i64) { return g[at] * (real)(y[at] > 0); });
     }
@@ -86,7 +87,7 @@ BLOCKS(bias_gelu_gradient,
        i64 m,         //
        i64 groups,    //
        i64 blocks) {
-    FOR_BLOCKS(block, blocks) {
+    FOR_BLOCKS(block, blocks, height * width) {
         backward(dz, sums, height, width, rows, m, block,
                  [=](i64 at, i64 j) { return g[at] * gelu_slope(z[at] + b[j]); });
     }
@@ -98,7 +99,7 @@ BLOCKS(add_rows,
        real* total,      // (m)
        i64 groups,       //
        i64 m) {
-    FOR_BLOCKS(j, m) {
+    FOR_BLOCKS(j, m, groups) {
         const real sum = block_sum<real>(0, groups, [=](i64 i) { return sums[i * m + j]; });
         if (LEADER) total[j] = sum;
     }

@@ -7,7 +7,7 @@
 #include "common.cuh"
 
 // a·b: the upper 64 bits, and the lower.
-#if defined(__CUDACC__) || defined(BLOCK_EXECUTOR)
+#if ON_GPU
 DEVICE u64 mulhi(u64 a, u64 b, u64& low) {
     low = a * b;
     return __umul64hi(a, b);
@@ -63,7 +63,7 @@ BLOCKS(dropout,
        i64 blocks) {
     const i64 in_row = (width + 7) / 8, all = rows * in_row;
     const Words start = {counter0, counter1, counter2, counter3};
-    FOR_BLOCKS(b, blocks) {
+    FOR_BLOCKS(b, blocks, 8 * length) {
         const i64 first = b * length, last = first + length;
         block_each(first, last < all ? last : all, [=](i64 n) {
             const Words drawn = philox(further(start, n + 1), key0, key1);

@@ -3,7 +3,7 @@
 // together; one block adds the rows of one word, in their order, and is the only one to write there:
 // no atomics, the same to the last bit in every run, and as if added one by one. 4 bytes a float
 // element of g, and 4 a row that is written; the rest of the weight's gradient isn't touched.
-#include "common.cuh"
+#include "columns.cuh"
 
 // order sorts ids: ids[order[0]] ≤ ids[order[1]] ≤ …. The gradient dW comes in as zeros. A block does
 // the words whose first place in that order is one of its `length` places.
@@ -17,7 +17,7 @@ BLOCKS(embedding_gradient,
        i64 features,     //
        i64 words,        //
        i64 blocks) {
-    FOR_BLOCKS(b, blocks) {
+    FOR_BLOCKS(b, blocks, length * features) {
         const i64 last = (b + 1) * length < n ? (b + 1) * length : n;
         for (i64 first = b * length; first < last; ++first) {
             const i64 word = ids[order[first]];

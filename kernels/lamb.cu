@@ -1,9 +1,9 @@
 // LAMB (You et al. 2020), whose step has a length of its own for each tensor: three launches.
 //
-// An arena group is cut into pieces, of which none crosses from one tensor (span) to the next.
-// lamb_direction makes every piece's direction r and the squares of ‖θ‖ and ‖r‖; lamb_ratio adds
-// these up over a span, in order; lamb_apply takes the step. 28 bytes a float parameter for the
-// first (and 8 from the cache), 12 for the last.
+// An arena group is cut into pieces of 16384 elements at most, of which none crosses from one tensor
+// (span) to the next. lamb_direction makes every piece's direction r and the squares of ‖θ‖ and ‖r‖;
+// lamb_ratio adds these up over a span, in order; lamb_apply takes the step. 28 bytes a float
+// parameter for the first (and 8 from the cache), 12 for the last.
 #include "optimizers.cuh"
 
 struct Lamb : Common {
@@ -31,7 +31,7 @@ BLOCKS(lamb_direction,
     const real beta1 = h.beta1, alpha1 = 1 - h.beta1;
     const real beta2 = h.beta2, alpha2 = 1 - h.beta2;
     const real correction = h.correction, epsilon = h.epsilon, decay = h.weight_decay;
-    FOR_BLOCKS(b, pieces) {
+    FOR_BLOCKS(b, pieces, 16384) {
         if (!skip) {
             block_each(first[b], last[b], [=](i64 i) {
                 const real e = effective(g[i], theta[i]);
@@ -60,7 +60,7 @@ BLOCKS(lamb_ratio,
        const i64* end,        // (spans)
        double* ratio,         // (spans)
        i64 spans) {
-    FOR_BLOCKS(s, spans) {
+    FOR_BLOCKS(s, spans, 1) {
         const double theta2 = block_sum<double>(begin[s], end[s], [=](i64 b) {
             return squares[2 * b];
         });
@@ -84,7 +84,7 @@ BLOCKS(lamb_apply,
     if (norm->not_finite) return;
     const Lamb h = *hyper;
     const real threshold = h.threshold;
-    FOR_BLOCKS(b, pieces) {
+    FOR_BLOCKS(b, pieces, 16384) {
         const real step = h.eta * ratio[span[b]];
         block_each(first[b], last[b], [=](i64 i) {
             const real moved = theta[i] - step * r[i];

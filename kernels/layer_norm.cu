@@ -29,7 +29,7 @@ BLOCKS(layer_norm,
        real* y,           // (rows, features)
        double epsilon,    //
        i64 features, i64 rows) {
-    FOR_ROWS(r, rows, features) {
+    FOR_BLOCKS(r, rows, features) {
         const real* row = x + r * features;
         real* out = y + r * features;
         const Row m = measured(row, features, epsilon);
@@ -49,7 +49,7 @@ BLOCKS(layer_norm_gradient,
        double epsilon,    //
        i64 group,         // rows that a block adds up
        i64 features, i64 rows, i64 groups) {
-    FOR_ROWS(b, groups, group * features) {
+    FOR_BLOCKS(b, groups, group * features) {
         real* to_scale = dscale + b * features;
         real* to_shift = dshift + b * features;
         block_each(0, features, [=](i64 i) { to_scale[i] = to_shift[i] = 0; });

@@ -12,7 +12,7 @@ BLOCKS(norm_pieces,
        i64 n,          //
        i64 count) {
     const i64 length = (n + count - 1) / count;
-    FOR_BLOCKS(b, count) {
+    FOR_BLOCKS(b, count, length) {
         const i64 first = b * length, last = first + length;
         const double sum = block_sum<double>(first, last < n ? last : n, [=](i64 i) {
             return (double)g[i] * g[i];
@@ -29,7 +29,7 @@ BLOCKS(norm_record,
        double limit,         //
        i64 all,              //
        i64 count) {
-    FOR_BLOCKS(b, count) {
+    FOR_BLOCKS(b, count, all) {
         const double norm2 = block_sum<double>(0, all, [=](i64 i) { return pieces[i]; });
         if (LEADER) {
             const double length = sqrt(norm2);

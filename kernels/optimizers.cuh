@@ -32,6 +32,19 @@ struct Effective {
     }
 };
 
+// f(θ, g, state…) for every element; where `zero` is set, zeros are left where the gradient was.
+template <class F, class... State>
+DEVICE void sweep(i64 n, bool zero, F f, real* theta, real* g, State*... state) {
+    if (zero) {
+        each(n, [=](real& theta, real& g, State&... s) {
+            f(theta, g, s...);
+            g = 0;
+        }, theta, g, state...);
+    } else {
+        each(n, f, theta, (const real*)g, state...); // what is const is not written back
+    }
+}
+
 // One update: rule(θ, g, state…) for every element. Each buffer is read once and written once.
 template <class Rule, class... State>
 DEVICE void update(i64 n, const Common& h, const Norm& norm, Rule rule, real* theta, real* g,
@@ -42,26 +55,17 @@ DEVICE void update(i64 n, const Common& h, const Norm& norm, Rule rule, real* th
     }
     const Effective effective(h, norm);
     const real scale = effective.scale, keep = h.keep, threshold = h.threshold;
-    const real* seen = g; // as an array that is only read
-    if (h.plain && !h.zero) {
-        each(n, [=](real& theta, real g, State&... s) {
+    if (h.plain) {
+        sweep(n, h.zero, [=](real& theta, real g, State&... s) {
             theta *= keep;
             rule(theta, scale * g, s...);
-        }, theta, seen, state...);
-        return;
-    }
-    auto whole = [=](real& theta, real g, State&... s) {
-        g = effective(g, theta);
-        theta *= keep;
-        rule(theta, g, s...);
-        theta -= held(theta, threshold);
-    };
-    if (h.zero) {
-        each(n, [=](real& theta, real& g, State&... s) {
-            whole(theta, g, s...);
-            g = 0;
         }, theta, g, state...);
     } else {
-        each(n, whole, theta, seen, state...);
+        sweep(n, h.zero, [=](real& theta, real g, State&... s) {
+            g = effective(g, theta);
+            theta *= keep;
+            rule(theta, g, s...);
+            theta -= held(theta, threshold);
+        }, theta, g, state...);
     }
 }

@@ -8,7 +8,8 @@
 // was summed is scaled again when the maximum grows. That is once a tile, not once an element.
 // Forward reads 4 bytes a logit; backward reads 4 and writes 4. Backward is given each row's maximum
 // and ln Σ exp(z − maximum). One number, their sum, would lose the small one beside the large one.
-#include "common.cuh"
+#include "exp.cuh"
+#include "tiles.cuh"
 
 // Σ exp(z − top), where top is the largest z so far.
 struct Exponentials {
@@ -29,7 +30,7 @@ BLOCKS(cross_entropy,
        real* parts,        // (rows, 2)
        double smoothing,   //
        i64 classes, i64 rows) {
-    FOR_ROWS(r, rows, classes) {
+    FOR_BLOCKS(r, rows, classes) {
         const real* z = logits + r * classes;
         const i64 label = labels[r];
         const bool known = 0 <= label && label < classes;
@@ -67,7 +68,7 @@ BLOCKS(cross_entropy_gradient,
        double smoothing,   //
        i64 classes, i64 rows) {
     const real others = smoothing / classes, at_label = 1 - smoothing + smoothing / classes;
-    FOR_ROWS(r, rows, classes) {
+    FOR_BLOCKS(r, rows, classes) {
         const real top = parts[2 * r], log_sum = parts[2 * r + 1], scale = g[r];
         const i64 label = labels[r];
         real* dz = dlogits + r * classes;

@@ -8,7 +8,7 @@
 // threshold's bits so far, and thereby finds the next bits of the threshold, the k-th largest. Then
 // every block knows where in the result its own entries belong. Bytes an element, in float: 12 for
 // the first pass, 4 for each of two more, and 8 to find and fetch what was chosen.
-#include "common.cuh"
+#include "threads.cuh"
 
 constexpr int VALUES = 2048; // of a digit of 11 bits
 
@@ -40,7 +40,7 @@ BLOCKS(top_k_count,
        i64 n,             //
        i64 blocks) {
     const word threshold = chosen[0], found = known;
-    FOR_BLOCKS(b, blocks) {
+    FOR_BLOCKS(b, blocks, n / blocks) {
         SHARED(u32, mine, VALUES);
         block_each(0, VALUES, [&](i64 i) { mine[i] = 0; });
         BARRIER;
@@ -63,7 +63,7 @@ BLOCKS(top_k_digit,
        u32 shift,         //
        i64 blocks,        //
        i64 one) {
-    FOR_BLOCKS(b, one) {
+    FOR_BLOCKS(b, one, VALUES) {
         SHARED(u64, sums, VALUES);
         block_each(0, VALUES, [&](i64 i) {
             u64 sum = 0;
@@ -90,7 +90,7 @@ BLOCKS(top_k_tally,
        i64 n,                //
        i64 blocks) {
     const word threshold = chosen[0];
-    FOR_BLOCKS(b, blocks) {
+    FOR_BLOCKS(b, blocks, n / blocks) {
         const Part part = block_part(n, blocks, b);
         const i64 more = block_sum<i64>(part.first, part.last, [=](i64 i) {
             return (i64)(magnitude(residual[i]) > threshold);
@@ -118,7 +118,7 @@ BLOCKS(top_k_take,
        i64 blocks) {
     const word threshold = chosen[0];
     const i64 ties = chosen[1];
-    FOR_BLOCKS(b, blocks) {
+    FOR_BLOCKS(b, blocks, n / blocks) {
         i64 more = block_sum<i64>(0, b, [=](i64 before) { return above[before]; });
         i64 same = block_sum<i64>(0, b, [=](i64 before) { return at[before]; });
         const Part whole = block_part(n, blocks, b), part = thread_part(whole.first, whole.last);

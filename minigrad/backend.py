@@ -110,6 +110,11 @@ def to_device(array: Array, device: str) -> Array:
     cupy = module_for(device)
     _check_available(device, index, device_count())
     with cupy.cuda.Device(index):
+        if isinstance(array, np.ndarray) and cupy.cuda.get_current_stream().is_capturing():
+            raise InputError(
+                "a captured step cannot fetch data from the host: copy them in before it, into "
+                "a Tensor that stays, with x.data = batch"
+            )
         return cupy.asarray(array)
 
 

@@ -25,8 +25,8 @@ import minigrad
 from minigrad.backend import device_count, module_for
 from minigrad.distributed.host import core_count
 from minigrad.errors import InputError, MissingExtra
-from minigrad.kernels import cache_folder, compiler, switched_off
-from minigrad.kernels.build import CompileError, compile_host, gpu_module
+from minigrad.kernels import switched_off
+from minigrad.kernels.build import CompileError, cache_folder, compile_host, compiler, gpu_module
 from minigrad.kernels.source import find
 from minigrad.launch import (
     Parser,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from minigrad.kernels.build import compiler
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 from benchmarks import __main__ as command
-from benchmarks import gpu, memory, network, optimizers, pieces, report
+from benchmarks import gpu, machine, memory, network, optimizers, pieces, report
 from benchmarks.harness import Result, Row, Spread, Times, host_clock, optional_jax
 from benchmarks.memcpy import memcpy
 
@@ -154,7 +156,7 @@ def test_what_the_gpu_is_asked_for_runs_on_a_cpu() -> None:
     sizes = gpu.Sizes(copied=256, parameters=(3, 5), logits=(7, 11), table=(5, 9), batch=4)
     bench = gpu.Bench("cpu", sizes, host_clock, torch, rounds=2, budget=0)
 
-    def capture(step: Any, *_: Any, warmup: int) -> Any:
+    def capture(step: Any, *given: Any, warmup: int) -> Any:
         for _ in range(warmup):
             step()
         return step
@@ -169,6 +171,37 @@ def test_what_the_gpu_is_asked_for_runs_on_a_cpu() -> None:
     bounds = [row.goal for row in bench.result.rows if row.goal and not row.at_least]
     assert bounds == [0.95, 0.75, 0.2]  # and 1.0 of PyTorch's graph, which a CPU has not
     assert len(bench.result.rows) == 14
+
+
+def test_events_count_milliseconds() -> None:
+    done: list[str] = []
+    event = partial(
+        SimpleNamespace,
+        record=lambda: done.append("record"),
+        synchronize=lambda: done.append("wait"),
+    )
+    cupy = SimpleNamespace(
+        cuda=SimpleNamespace(Event=event, get_elapsed_time=lambda first, last: 250.0)
+    )
+    seconds = gpu.event_clock(cupy)(lambda: done.append("work"), 3)
+    assert seconds == 0.25
+    assert done == ["record", "work", "work", "work", "record", "wait"]
+
+
+def test_the_record_names_card_driver_and_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = {"name": b"A card", "totalGlobalMem": 80}
+    runtime = SimpleNamespace(
+        getDeviceProperties=lambda index: card,
+        runtimeGetVersion=lambda: 12090,
+        driverGetVersion=lambda: 13000,
+    )
+    cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime), __version__="14.2.0")
+    monkeypatch.setattr(machine, "device_count", lambda: 1)
+    monkeypatch.setattr(machine, "module_for", lambda device: cupy)
+    monkeypatch.setattr(machine, "_driver", lambda: "580.1")
+    found = machine.describe()
+    names = ("gpu", "gpu_bytes", "driver", "cuda", "driver_cuda", "cupy")
+    assert [found[n] for n in names] == ["A card", 80, "580.1", "12.9", "13.0", "14.2.0"]
 
 
 def test_the_full_sizes_are_those_of_the_goals() -> None:

@@ -16,7 +16,7 @@ from test_launch import fake_launcher, need_mpi, posix
 from minigrad import doctor, launch
 from minigrad.doctor import Check
 from minigrad.errors import InputError, MissingExtra
-from minigrad.kernels import compiler
+from minigrad.kernels.build import compiler
 from minigrad.launch import Launcher
 
 

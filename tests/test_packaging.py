@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mpirun import ROOT
 
-from minigrad.kernels import compiler
+from minigrad.kernels.build import compiler
 
 OPTIONAL = (
     "cupy", "mpi4py", "matplotlib", "sklearn", "safetensors", "tqdm", "scipy", "torch",

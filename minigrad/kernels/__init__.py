@@ -11,22 +11,16 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad.backend import Array, device_of
-from minigrad.kernels.build import (
-    REAL,
-    cache_folder,
-    compiler,
-    gpu_module,
-    host_library,
-)
-from minigrad.kernels.launch import CPUKernel, GPUKernel, Kernel
-from minigrad.kernels.source import find
 
-__all__ = ["Kernel", "cache_folder", "compiler", "kernel", "reference", "switched_off"]
+if TYPE_CHECKING:
+    from minigrad.kernels.launch import Kernel
+
+__all__ = ["kernel", "reference", "switched_off"]
 
 
 class _Mode(threading.local):
@@ -55,6 +49,11 @@ def kernel(name: str, like: Array, dtype: Any = None) -> Kernel | None:
 
 
 def _load(name: str, dtype: Any, device: str) -> Kernel | None:
+    # what finds and compiles takes 40 ms to import, and is needed with the first kernel
+    from minigrad.kernels.build import REAL, gpu_module, host_library
+    from minigrad.kernels.launch import CPUKernel, GPUKernel
+    from minigrad.kernels.source import find
+
     source, real = find(name), np.dtype(dtype).name
     entry = source.entries[name]
     if real not in REAL or (device == "cpu" and switched_off()):

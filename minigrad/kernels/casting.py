@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.backend import Array, array_module
-from minigrad.kernels import Kernel, kernel
+from minigrad.kernels import kernel
+from minigrad.kernels.launch import Kernel
 
 __all__ = ["halve", "scale_half", "widen"]
 

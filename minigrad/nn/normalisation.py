@@ -76,17 +76,22 @@ class BatchNorm1d(Module):
 
     def _mean_over_ranks(self, x: Tensor) -> tuple[Tensor, float]:
         """The mean row of the whole batch, and how many rows it has."""
-        count = array_module(x._data).full(1, x.shape[0], x.dtype)
-        total = self._total(ops.concatenate([ops.sum(x, 0), count]))
-        rows = float(total._data[-1])
+        if self._alone():
+            total, rows = ops.sum(x, 0), float(x.shape[0])
+        else:
+            count = array_module(x._data).full(1, x.shape[0], x.dtype)
+            whole = self._total(ops.concatenate([ops.sum(x, 0), count]))
+            total, rows = whole[:-1], float(whole._data[-1])
         if rows == 0:
             raise InputError(f"{self} needs at least one sample in a training batch")
-        return total[:-1] / rows, rows
+        return total / rows, rows
+
+    def _alone(self) -> bool:
+        return self.context.comm is None or self.context.comm.size == 1
 
     def _total(self, x: Tensor) -> Tensor:
         """The sum of x over all ranks that share the batch."""
-        comm = self.context.comm
-        return x if comm is None or comm.size == 1 else ops.all_reduce(x, comm)
+        return x if self._alone() else ops.all_reduce(x, self.context.comm)
 
     def _scaled(self, centred: Tensor, var: Any) -> Tensor:
         return centred / ops.sqrt(var + self.epsilon) * self.scale + self.shift

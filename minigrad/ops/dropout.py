@@ -12,7 +12,6 @@ from minigrad.autograd import Tensor, op, within
 from minigrad.backend import Array, device_of, to_device
 from minigrad.errors import InputError
 from minigrad.kernels import kernel
-from minigrad.kernels.launch import THREADS
 
 __all__ = ["dropout"]
 
@@ -56,7 +55,7 @@ def _dropout(xp: Any, x: Array, rate: float, key: tuple[int, int], counter: int)
     if fused is not None:
         y = xp.empty(x.shape, x.dtype)
         on_cpu, every = type(x) is np.ndarray, rows * parts
-        length = -(-every // max(1, min(64, every // _PARALLEL))) if on_cpu else THREADS
+        length = -(-every // max(1, min(64, every // _PARALLEL))) if on_cpu else 256
         words = [counter >> shift & _WORD - 1 for shift in (0, 64, 128, 192)]
         table = (rows, width)
         fused(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad.autograd import Tensor, as_array, functions, op, within
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError, unknown
-from minigrad.kernels import Kernel, kernel
+from minigrad.kernels import kernel
 from minigrad.kernels.matmul import product
 from minigrad.ops import activations
+
+if TYPE_CHECKING:
+    from minigrad.kernels.launch import Kernel
 
 __all__ = ["dense", "einsum", "matmul"]
 

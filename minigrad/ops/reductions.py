@@ -7,14 +7,17 @@ length 1. Both mean what they mean in NumPy.
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from minigrad.autograd import Tensor, functions, op
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
-from minigrad.kernels import Kernel, kernel
+from minigrad.kernels import kernel
+
+if TYPE_CHECKING:
+    from minigrad.kernels.launch import Kernel
 
 __all__ = [
     "cumsum", "flip", "isfinite", "layer_norm", "log_softmax", "logsumexp", "max", "mean", "min",

@@ -8,6 +8,7 @@ the same in every step, and a CUDA graph of them can be replayed with new number
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -73,29 +74,39 @@ class Compiled:
         self.groups = list(dict.fromkeys(block.group for block in blocks))
         names = [rule.kernel_of(rule.groups[group]) for group in self.groups]
         self.fields = [fields_of(name) for name in names]
-        self.host = np.zeros((len(self.groups), max(map(len, self.fields))))
+        self.host: Any = np.zeros((len(self.groups), max(map(len, self.fields))))
         self.rows: Any = self.host if self.xp is np else self.xp.asarray(self.host)
-        self.neutral = neutral(self.xp)
-        self.launches: dict[int, list[Callable[[], None]]] = {}
+        starts = range(0, self.host.nbytes, self.host.strides[0])
+        packers = [struct.Struct(f"{len(fields)}d") for fields in self.fields]
+        self.targets = list(zip(self.groups, self.fields, packers, starts))
+        self.neutral = self.record = neutral(self.xp)
+        self.calls = self._bind(self.neutral)
 
     def advance(self, hyper: Mapping[str, Hyper]) -> None:
         """Bring the numbers of the coming step to where the kernels read them."""
-        for row, group, fields in zip(self.host, self.groups, self.fields):
+        for group, fields, packer, start in self.targets:
             values = numbers(self.rule, hyper[group])
-            row[: len(fields)] = [values[name] for name in fields]
+            packer.pack_into(self.host, start, *[values[name] for name in fields])
         if self.rows is not self.host:
+            if self.xp.cuda.get_current_stream().is_capturing():
+                raise InputError(
+                    f"a {type(self.rule).__name__} steps within a captured step, but cuda_graph "
+                    "was not given it: cuda_graph(step, optimizer, …) brings its numbers"
+                )
             self.rows.set(self.host)
 
     def launch(self, record: Array | None = None) -> None:
         """The update itself; ``record`` is what the norm came to (:class:`GradientNorm`)."""
         record = self.neutral if record is None else record
-        if id(record) not in self.launches:  # which hold the record, so its id stays its own
-            calls = [call for block in self.blocks for call in self._bind(block, record)]
-            self.launches[id(record)] = calls
-        for call in self.launches[id(record)]:
+        if record is not self.record:
+            self.calls, self.record = self._bind(record), record
+        for call in self.calls:
             call()
 
-    def _bind(self, block: Block, record: Array) -> list[Callable[[], None]]:
+    def _bind(self, record: Array) -> list[Callable[[], None]]:
+        return [call for block in self.blocks for call in self._bind_block(block, record)]
+
+    def _bind_block(self, block: Block, record: Array) -> list[Callable[[], None]]:
         index = self.groups.index(block.group)
         arrays = dict(zip(self.rule.state, block.state))
         arrays |= {"theta": block.theta, "g": block.g, "norm": record}

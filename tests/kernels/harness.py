@@ -12,9 +12,9 @@ import pytest
 from executor import Executor
 
 from minigrad.backend import array_module, device_count, to_device
-from minigrad.kernels import Kernel, kernel
+from minigrad.kernels import kernel
 from minigrad.kernels.build import compiler
-from minigrad.kernels.launch import grid_of
+from minigrad.kernels.launch import Kernel, grid_of
 from minigrad.kernels.source import find
 
 __all__ = ["KINDS", "SPECIAL", "at", "on", "values"]

@@ -109,7 +109,7 @@ constexpr i64 blocks = 2147483647, threads = 1024, n = blocks * threads;
 static_assert(n > 0 && n / threads == blocks, "a whole grid's elements can be counted");
 int main() {
     i64 at = 0;
-    FOR_BLOCKS(b, (i64)1) at = b + n;
+    FOR_BLOCKS(b, (i64)1, 1) at = b + n;
     block_each(n, n + 3, [&](i64 i) { at = i; });
     const i64 sum = block_sum<i64>(n, n + 2, [](i64 i) { return i; });
     return at == n + 2 && sum == 2 * n + 1 ? 0 : 1;

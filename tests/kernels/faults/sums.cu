@@ -7,7 +7,7 @@ BLOCKS(sum,
        double* total,   // (blocks)
        i64 width,       //
        i64 blocks) {
-    FOR_BLOCKS(b, blocks) {
+    FOR_BLOCKS(b, blocks, 1) {
         const double sum = block_sum<double>(b * width, (b + 1) * width, [=](i64 i) {
             return x[i];
         });
@@ -35,7 +35,7 @@ BLOCKS(off_by_one,
        double* total,   // (blocks)
        i64 width,       //
        i64 blocks) {
-    FOR_BLOCKS(b, blocks) {
+    FOR_BLOCKS(b, blocks, 1) {
         const double sum = block_sum<double>(b * width, (b + 1) * width, [=](i64 i) {
             return x[i + 1]; // the fault
         });
