@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +18,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
-    "ROUNDS", "Result", "Row", "Spread", "Times", "Work", "agree", "compare", "optional_torch",
-    "spread",
+    "ROUNDS", "Clock", "Result", "Row", "Spread", "Times", "Work", "agree", "compare",
+    "host_clock", "optional_jax", "optional_torch", "spread",
 ]  # fmt: skip
 
 Work = Callable[[], Any]
 """One repetition; what it returns, as a float, must be the same for all contestants."""
+
+Clock = Callable[[Work, int], float]
+"""How many seconds so many repetitions of some work take."""
 
 ROUNDS = 15
 AT_LEAST = 4e-3  # seconds a round of one contestant lasts, so that the clock's grain is no matter
@@ -45,17 +49,22 @@ def spread(values: Sequence[float]) -> Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a result: ``value`` in ``unit``; met if it is at most ``goal``."""
+    """One line of a result: ``value`` in ``unit``; met if it is at most ``goal``, or, where more is
+    better, ``at_least``."""
 
     what: str
     value: Spread
     unit: str = "times"
     goal: float | None = None
+    at_least: bool = False
 
     @property
     def met(self) -> bool | None:
         """Whether the goal is met; ``None`` where there is none."""
-        return None if self.goal is None else self.value.median <= self.goal
+        if self.goal is None:
+            return None
+        ahead = self.value.median - self.goal
+        return ahead >= 0 if self.at_least else ahead <= 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,23 @@ class Times:
             return []
         ratios = [x / y for x, y in zip(self.seconds[a], self.seconds[b], strict=True)]
         return [Row(f"{what}: {a} / {b}", spread(ratios), goal=goal)]
+
+    def share(
+        self,
+        a: str,
+        moved: float,
+        copy: tuple[str, float],
+        what: str,
+        goal: float | None = None,
+    ) -> Row:
+        """The row for the rate at which ``a`` moves its bytes, ``moved`` per repetition, as a share
+        of the rate of ``copy``: a contestant's name, and the bytes that it reads and writes."""
+        name, copied = copy
+        shares = [
+            (moved / x) / (copied / y)
+            for x, y in zip(self.seconds[a], self.seconds[name], strict=True)
+        ]
+        return Row(f"{what}: {a}'s share of the copy rate", spread(shares), "", goal, at_least=True)
 
     def medians(self, what: str) -> dict[str, float]:
         """Microseconds per repetition, for the record: they hold for one machine on one day."""
@@ -100,37 +126,63 @@ def agree(contestants: Mapping[str, Work], *, times: int = 3, tolerance: float =
                 )
 
 
-def compare(contestants: Mapping[str, Work], *, budget: float = 3.0) -> Times:
-    """Time the contestants in turn, at least ``ROUNDS`` rounds, more as far as ``budget`` seconds
-    allow; each repeats its work equally often, for 4 ms or longer.
-
-    Before its turn each works once untimed, so that what the one before it left in the caches
-    does not count.
-    """
-    for work in contestants.values():
-        work()
-    quickest = min(min(_seconds(work, 1) for _ in range(3)) for work in contestants.values())
-    repetitions = max(1, math.ceil(AT_LEAST / quickest))
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    end = time.perf_counter() + budget
-    while len(seconds[next(iter(seconds))]) < ROUNDS or time.perf_counter() < end:
-        for name, work in contestants.items():
-            work()
-            seconds[name].append(_seconds(work, repetitions) / repetitions)
-    return Times(seconds)
-
-
-def _seconds(work: Work, repetitions: int) -> float:
+def host_clock(work: Work, repetitions: int) -> float:
+    """By the host's clock."""
     began = time.perf_counter()
     for _ in range(repetitions):
         work()
     return time.perf_counter() - began
 
 
-def optional_torch() -> Any:
-    """PyTorch, on one thread, or ``None`` where it is not installed."""
+def compare(
+    contestants: Mapping[str, Work],
+    *,
+    budget: float = 3.0,
+    rounds: int = ROUNDS,
+    clock: Clock = host_clock,
+    rest: float = 0.0,
+) -> Times:
+    """Time the contestants in turn, at least ``rounds`` rounds, more as far as ``budget`` seconds
+    allow; each repeats its work equally often, for 4 ms or longer.
+
+    Before its turn each works once untimed, so that what the one before it left in the caches
+    does not count. Before that all ``rest`` so many seconds: threads of the one before, which
+    wait for more work in a loop, have gone to sleep then.
+    """
+    for work in contestants.values():
+        work()
+    quickest = min(min(clock(work, 1) for _ in range(3)) for work in contestants.values())
+    repetitions = max(1, math.ceil(AT_LEAST / quickest))
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    end = time.perf_counter() + budget
+    while len(seconds[next(iter(seconds))]) < rounds or time.perf_counter() < end:
+        for name, work in contestants.items():
+            time.sleep(rest)
+            work()
+            seconds[name].append(clock(work, repetitions) / repetitions)
+    return Times(seconds)
+
+
+def optional_torch(threads: int = 1) -> Any:
+    """PyTorch, on so many ``threads``, or ``None`` where it is not installed."""
     if importlib.util.find_spec("torch") is None:
         return None
     torch = importlib.import_module("torch")
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     return torch
+
+
+def optional_jax() -> tuple[Any, Any] | None:
+    """JAX and Optax on one core of the CPU, or ``None`` where one of them is not installed.
+
+    XLA takes the size of its pool of threads from NPROC; with the flag alone it was seen on a core
+    and a half. The dispatch of a step by a second thread is a second core, too.
+    """
+    if None in (importlib.util.find_spec("jax"), importlib.util.find_spec("optax")):
+        return None
+    os.environ["NPROC"] = "1"
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    jax = importlib.import_module("jax")
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    return jax, importlib.import_module("optax")

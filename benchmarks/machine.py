@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.backend import device_count, module_for
 from minigrad.distributed.host import core_count
 
 __all__ = ["describe"]
@@ -20,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores, load, versions, commit and date. ``None`` for what is not installed."""
+    """Processor, GPU, cores, load, versions, commit and date. ``None`` for what is not there."""
     config: Any = np.show_config(mode="dicts")
     blas = config["Build Dependencies"]["blas"]
     return {
@@ -34,7 +36,9 @@ def describe() -> dict[str, Any]:
         "numpy": np.__version__,
         "blas": f"{blas['name']} {blas['version']}",
         "torch": _version("torch"),
+        "jax": _version("jax"),
         "mpi4py": _version("mpi4py"),
+        **_gpu(),
         "threads": 1,
     }
 
@@ -54,6 +58,33 @@ def _cpu() -> str:
     return f"{name} ({', '.join(numbers)})" if numbers else name
 
 
+def _gpu() -> dict[str, Any]:
+    """The first card, its driver, CUDA (of the runtime, and the newest that the driver knows), and
+    CuPy; all ``None`` without a card."""
+    names = ("gpu", "gpu_bytes", "driver", "cuda", "driver_cuda", "cupy")
+    if device_count() == 0:
+        return dict.fromkeys(names)
+    cupy = module_for("cuda")
+    runtime = cupy.cuda.runtime
+    card = runtime.getDeviceProperties(0)
+    cuda, newest = (
+        f"{number // 1000}.{number % 1000 // 10}"
+        for number in (runtime.runtimeGetVersion(), runtime.driverGetVersion())
+    )
+    found = (card["name"].decode(), card["totalGlobalMem"], _driver(), cuda, newest)
+    return dict(zip(names, (*found, cupy.__version__), strict=True))
+
+
+def _driver() -> str | None:
+    """The version of NVIDIA's driver, which CUDA itself does not tell."""
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return None
+    words = [smi, "--query-gpu=driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+    return answer.stdout.partition("\n")[0].strip() or None
+
+
 def _version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
@@ -62,10 +93,11 @@ def _version(distribution: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit that was measured, with a mark if minigrad/ differs from it."""
+    """The commit that was measured, with a mark if minigrad/ or kernels/ differ from it."""
     try:
         head = _git("rev-parse", "--short", "HEAD")
-        return head + " with changes" * bool(_git("status", "--porcelain", "--", "minigrad"))
+        changes = _git("status", "--porcelain", "--", "minigrad", "kernels")
+        return head + " with changes" * bool(changes)
     except (OSError, subprocess.CalledProcessError):
         return None
 

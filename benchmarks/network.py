@@ -1,4 +1,4 @@
-"""The articles' network (D4 §4), 784-128-64-10 with ReLU, in minigrad and in PyTorch.
+"""The articles' network (D4 §4), 784-128-64-10 with ReLU, in minigrad, PyTorch and JAX.
 
 Everywhere the same first weights and the same random batches.
 """
@@ -15,8 +15,8 @@ from benchmarks.numpy_step import NumpyStep
 from minigrad import nn, ops, optim
 
 __all__ = [
-    "LR", "SIZES", "batches", "minigrad_model", "minigrad_step", "numpy_step", "torch_model",
-    "torch_step", "weights",
+    "LR", "SIZES", "batches", "jax_step", "minigrad_model", "minigrad_step", "numpy_step",
+    "torch_model", "torch_step", "weights",
 ]  # fmt: skip
 
 SIZES = (784, 128, 64, 10)
@@ -48,12 +48,13 @@ def minigrad_model() -> nn.Sequential:
     """The network with :func:`weights`."""
     layers: list[nn.Module] = []
     for W, b in weights():
-        dense = nn.Dense(*W.shape, rng=np.random.default_rng(0))
+        activation = None if len(layers) == len(SIZES) - 2 else "relu"
+        dense = nn.Dense(*W.shape, activation=activation, rng=np.random.default_rng(0))
         dense.weight.data = W
         assert dense.bias is not None
         dense.bias.data = b
-        layers += [dense, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+        layers.append(dense)
+    return nn.Sequential(*layers)
 
 
 def torch_model(torch: Any) -> Any:
@@ -76,10 +77,9 @@ def minigrad_step(data: Batches) -> Work:
 
     def step() -> Any:
         x, labels = next(supply)
-        optimizer.zero_grad()
         loss = ops.cross_entropy(model(x), labels)
         loss.backward()
-        optimizer.step()
+        optimizer.step(zero_grad=True)
         return loss
 
     return step
@@ -106,5 +106,35 @@ def torch_step(torch: Any, data: Batches) -> Work:
         loss.backward()
         optimizer.step()
         return loss.detach()
+
+    return step
+
+
+def jax_step(libraries: tuple[Any, Any], data: Batches) -> Work:
+    """The same in JAX and Optax: one compiled function, which may write over the parameters."""
+    jax, optax = libraries
+    rule = optax.adam(LR)
+    parameters = jax.tree.map(jax.numpy.asarray, weights())
+    state = rule.init(parameters)
+    supply = itertools.cycle([tuple(map(jax.numpy.asarray, batch)) for batch in data])
+
+    def loss_of(parameters: Any, x: Any, labels: Any) -> Any:
+        *hidden, (W, b) = parameters
+        for V, c in hidden:
+            x = jax.nn.relu(x @ V + c)
+        losses = optax.softmax_cross_entropy_with_integer_labels(x @ W + b, labels)
+        return losses.mean()
+
+    def update(parameters: Any, state: Any, x: Any, labels: Any) -> Any:
+        loss, gradients = jax.value_and_grad(loss_of)(parameters, x, labels)
+        change, state = rule.update(gradients, state, parameters)
+        return optax.apply_updates(parameters, change), state, loss
+
+    compiled = jax.jit(update, donate_argnums=(0, 1))
+
+    def step() -> Any:
+        nonlocal parameters, state
+        parameters, state, loss = compiled(parameters, state, *next(supply))
+        return loss.block_until_ready()
 
     return step

@@ -54,7 +54,7 @@ def _markdown(records: list[dict[str, Any]]) -> str:
     for record in records:
         for row in record["rows"]:
             value = _numbers(row["value"], row["unit"])
-            goal = "" if row["goal"] is None else f"≤ {row['goal']:g}"
+            goal = _goal(row["goal"], row.get("at_least", False))
             met = {None: "", True: "yes", False: "**no**"}[row["met"]]
             lines.append(f"| {record['name']} | {row['what']} | {value} | {goal} | {met} |")
     lines += ["", "| benchmark | commit | date | machine |", "|---|---|---|---|"]
@@ -64,12 +64,14 @@ def _markdown(records: list[dict[str, Any]]) -> str:
             f"{label} {m[key]}"
             for label, key in (
                 ("Python", "python"), ("NumPy", "numpy"), ("BLAS", "blas"), ("PyTorch", "torch"),
-                ("mpi4py", "mpi4py"),
+                ("JAX", "jax"), ("mpi4py", "mpi4py"), ("CuPy", "cupy"), ("CUDA", "cuda"),
+                ("driver", "driver"),
             )
-            if m[key]
+            if m.get(key)
         )  # fmt: skip
         load = "" if m["load"] is None else f", load {m['load']:.1f}"
-        machine = f"{m['cpu']}, {m['cores']} cores{load}, {m['system']}; {versions}"
+        gpu = f"{m['gpu']}, " if m.get("gpu") else ""
+        machine = f"{gpu}{m['cpu']}, {m['cores']} cores{load}, {m['system']}; {versions}"
         lines.append(f"| {record['name']} | {m['commit'] or '?'} | {m['date']} | {machine} |")
     notes = [f"- {record['name']}: {note}" for record in records for note in record["notes"]]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
@@ -82,10 +84,15 @@ def _value(row: Row) -> str:
 def _numbers(value: dict[str, float], unit: str) -> str:
     form = ",.0f" if unit == "bytes" else ".4g"
     median, low, high = (f"{value[key]:{form}}" for key in ("median", "low", "high"))
-    return f"{median} {unit}" + (f" ({low} to {high})" if low != high else "")
+    shown = f"{median} {unit}".rstrip()
+    return shown + (f" ({low} to {high})" if low != high else "")
+
+
+def _goal(goal: float | None, at_least: bool) -> str:
+    return "" if goal is None else f"{'≥' if at_least else '≤'} {goal:g}"
 
 
 def _verdict(row: Row) -> str:
     if row.goal is None:
         return ""
-    return f"  goal ≤ {row.goal:g}: {'met' if row.met else 'MISSED'}"
+    return f"  goal {_goal(row.goal, row.at_least)}: {'met' if row.met else 'MISSED'}"
