@@ -20,7 +20,7 @@ from minigrad.backend import Array, aligned_zeros, array_module, device_of, modu
 from minigrad.kernels import kernel, source
 from minigrad.kernels.build import compile_host, compiler, gpu_module
 from minigrad.kernels.launch import CPUKernel, GPUKernel, Kernel
-from minigrad.optim.compiled import fields_of, numbers
+from minigrad.optim.compiled import numbers
 from minigrad.optim.executor import CHUNK
 from minigrad.optim.norm import neutral
 from minigrad.optim.regularisation import decayed
@@ -114,9 +114,9 @@ def constants(h: Mapping[str, Any]) -> tuple[float, ...]:
 
 def final(s: State, h: Mapping[str, Any]) -> Work:
     """The library's, which reads its numbers from memory."""
-    found, row = kernel("adam", like=s.theta), numbers(optim.AdamW, h)  # type: ignore[arg-type]
+    found = kernel("adam", like=s.theta)
     assert found is not None, "left_out() said that there is one"
-    hyper = to_device(np.array([row[name] for name in fields_of("adam")]), device_of(s.theta))
+    hyper = to_device(np.array(numbers(optim.AdamW, h), float), device_of(s.theta))
     return found.bind(s.theta, s.g, s.m, s.v, hyper, neutral(array_module(s.theta)))
 
 

@@ -12,10 +12,16 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_the_python_in_the_readme_runs(number, capsys):
     exec(compile(BLOCKS[number], f"README.md, block {number}", "exec"), {"__name__": "readme"})
-    if "print" in BLOCKS[number]:
-        loss, second = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().out.splitlines()
+    if "6θ" in BLOCKS[number]:
+        loss, second = said
         assert float(loss) < 0.2  # it has learned
         assert second == "[Tensor([ 6., 12.])]"
+    elif "norm.value" in BLOCKS[number]:
+        (norm,) = said
+        assert 0 < float(norm) < 10
+    else:
+        assert said == []
 
 
 def test_the_two_commands_stand_alone_on_their_lines():

@@ -14,7 +14,7 @@ import numpy as np
 from minigrad.backend import Array, aligned_zeros, array_module, to_numpy
 from minigrad.errors import InputError, unknown
 from minigrad.optim._checks import Check, checked, non_negative, positive, rate
-from minigrad.optim.compiled import FORMS, Compiled, Form, executors
+from minigrad.optim.compiled import FORMS, Form, executors
 from minigrad.optim.executor import Hyper, cut
 from minigrad.optim.groups import placed, settings_of
 from minigrad.optim.norm import GradientNorm
@@ -147,8 +147,7 @@ class Optimizer(ABC):
             for block in cut(arena, buffers, group_of)
         ]
         self._now = {block.group: dict(self.groups[block.group]) for block in self._blocks}
-        self._executors = executors(self, self._blocks, form)
-        self._compiled = all(isinstance(executor, Compiled) for executor in self._executors)
+        self._kernels, self._loops = executors(self, self._blocks, form)
 
     def _state_names(self) -> tuple[str, ...]:
         """The buffers that these groups need."""
@@ -184,17 +183,16 @@ class Optimizer(ABC):
         finite nothing is updated, without waiting for a GPU. ``zero_grad=True`` leaves zeros where
         the gradients were, in the same pass; otherwise they stay as they are.
         """
-        numbers: dict[str, Any] = {"scale": scale, "clip_value": clip_value, "zero_grad": zero_grad}
         if self.captured is None:
-            self.advance(**numbers)
+            self.advance(scale=scale, clip_value=clip_value, zero_grad=zero_grad)
         else:  # a CUDA graph keeps the launches alone; its replays bring the numbers
-            self.captured = numbers
+            self.captured = {"scale": scale, "clip_value": clip_value, "zero_grad": zero_grad}
         for arena in self.arenas:
             arena.touch()
         self._update(norm)
         if zero_grad:
             for arena in self.arenas:
-                arena.zero_grad(done=self._compiled)
+                arena.zero_grad(done=not self._loops)
 
     def advance(
         self, *, scale: float = 1.0, clip_value: float | None = None, zero_grad: bool = False
@@ -211,20 +209,18 @@ class Optimizer(ABC):
             h["eta"] = self._rate(h.get("lr", self._lr))
             h["t"], h["scale"], h["clip_value"] = self.steps + 1, float(scale), clip_value
             h["zero"] = zero_grad
-        for executor in self._executors:
-            if isinstance(executor, Compiled):
-                executor.advance(self._now)
+        for compiled in self._kernels:
+            compiled.advance(self._now)
         self.steps += 1
 
     def _update(self, norm: GradientNorm | None) -> None:
-        for executor in self._executors:
-            if isinstance(executor, Compiled):
-                executor.launch(None if norm is None else norm.record)
-            elif norm is None:
-                executor(self._now)
-            elif norm.finite:
-                scaled = {g: {**h, "scale": h["scale"] * norm.scale} for g, h in self._now.items()}
-                executor(scaled)
+        for compiled in self._kernels:
+            compiled.launch(None if norm is None else norm.record)
+        if self._loops and (norm is None or norm.finite):
+            scale = 1.0 if norm is None else norm.scale
+            now = {g: {**h, "scale": h["scale"] * scale} for g, h in self._now.items()}
+            for loop in self._loops:
+                loop(now)
 
     def zero_grad(self) -> None:
         """Write zeros to all gradients."""

@@ -24,7 +24,7 @@ from minigrad.optim.norm import neutral
 if TYPE_CHECKING:
     from minigrad.optim.base import Optimizer
 
-__all__ = ["FORMS", "PIECE", "Compiled", "Form", "executors", "fields_of", "numbers"]
+__all__ = ["FORMS", "PIECE", "Compiled", "Form", "executors", "numbers"]
 
 Form: TypeAlias = Literal["compiled", "in_place", "formula"]
 FORMS = get_args(Form)
@@ -35,10 +35,10 @@ PIECE = 16384
 
 def executors(
     rule: Optimizer, blocks: Sequence[Block], form: Form | None
-) -> list[Compiled | InPlace | Formula]:
-    """What runs the updates. Without a ``form``: kernels where there are some, else NumPy."""
+) -> tuple[list[Compiled], list[InPlace | Formula]]:
+    """What runs the updates: without a ``form`` by kernels where there are some, else by NumPy."""
     if form == "formula":
-        return [Formula(rule, blocks)]
+        return [], [Formula(rule, blocks)]
     fast = [form != "in_place" and has_kernel(rule, block) for block in blocks]
     by_device: dict[str, list[Block]] = {}
     for block, compiled in zip(blocks, fast):
@@ -50,7 +50,7 @@ def executors(
             f"{slow[0].theta.dtype} on {device_of(slow[0].theta)}; 'minigrad doctor' says why"
         )
     compiled_ones = [Compiled(rule, some) for some in by_device.values()]
-    return [*compiled_ones, *([InPlace(rule, slow)] if slow else [])]
+    return compiled_ones, [InPlace(rule, slow)] if slow else []
 
 
 def has_kernel(rule: Optimizer, block: Block) -> bool:
@@ -58,11 +58,22 @@ def has_kernel(rule: Optimizer, block: Block) -> bool:
     return kernel(rule.kernel_of(rule.groups[block.group]), like=block.theta) is not None
 
 
-def fields_of(name: str) -> tuple[str, ...]:
-    """The fields of the struct that a kernel's argument ``hyper`` points to."""
-    source = find(name)
-    (struct,) = (p.type for p in source.entries[name].parameters if p.name == "hyper")
-    return source.structs[struct]
+def fields_of(rule: Optimizer, group: str) -> tuple[str, ...]:
+    """The fields of the struct that the kernel's argument ``hyper`` points to.
+
+    Raises :class:`TypeError` where ``rule.constants`` has others, or in another order.
+    """
+    h = rule.groups[group]
+    source = find(rule.kernel_of(h))
+    (struct,) = (p.type for p in source.entries[rule.kernel_of(h)].parameters if p.name == "hyper")
+    fields = source.structs[struct]
+    given = (*source.structs["Common"], *rule.constants({**h, "eta": 1.0, "t": 1}))
+    if given != fields:
+        raise TypeError(
+            f"{type(rule).__name__}.constants gives {given}, but struct {struct} in "
+            f"{source.path.name} has {fields}"
+        )
+    return fields
 
 
 class Compiled:
@@ -72,21 +83,19 @@ class Compiled:
         self.rule, self.blocks = rule, blocks
         self.xp = array_module(blocks[0].theta)
         self.groups = list(dict.fromkeys(block.group for block in blocks))
-        names = [rule.kernel_of(rule.groups[group]) for group in self.groups]
-        self.fields = [fields_of(name) for name in names]
+        self.fields = [fields_of(rule, group) for group in self.groups]
         self.host: Any = np.zeros((len(self.groups), max(map(len, self.fields))))
         self.rows: Any = self.host if self.xp is np else self.xp.asarray(self.host)
         starts = range(0, self.host.nbytes, self.host.strides[0])
         packers = [struct.Struct(f"{len(fields)}d") for fields in self.fields]
-        self.targets = list(zip(self.groups, self.fields, packers, starts))
+        self.targets = list(zip(self.groups, packers, starts))
         self.neutral = self.record = neutral(self.xp)
         self.calls = self._bind(self.neutral)
 
     def advance(self, hyper: Mapping[str, Hyper]) -> None:
         """Bring the numbers of the coming step to where the kernels read them."""
-        for group, fields, packer, start in self.targets:
-            values = numbers(self.rule, hyper[group])
-            packer.pack_into(self.host, start, *[values[name] for name in fields])
+        for group, packer, start in self.targets:
+            packer.pack_into(self.host, start, *numbers(self.rule, hyper[group]))
         if self.rows is not self.host:
             if self.xp.cuda.get_current_stream().is_capturing():
                 raise InputError(
@@ -140,18 +149,18 @@ class Compiled:
         return found.bind(*(arrays[p.name] for p in found.given))
 
 
-def numbers(rule: Optimizer, h: Hyper) -> dict[str, float]:
-    """A step's numbers by the names of struct Common, and then the rule's own."""
-    eta, clip = h["eta"], h["clip_value"]
+def numbers(rule: Optimizer | type[Optimizer], h: Hyper) -> tuple[float, ...]:
+    """A step's numbers as struct Common has them, and then the rule's own."""
+    eta, clip, l1, l2 = h["eta"], h["clip_value"], h["l1"], h["l2"]
     threshold = eta * h["proximal_l1"]
-    return {
-        "scale": h["scale"],
-        "clip_value": math.inf if clip is None else clip,
-        "l1": h["l1"],
-        "l2": h["l2"],
-        "keep": 1.0 if "weight_decay" in rule.takes else 1 - eta * h["weight_decay"],
-        "threshold": threshold,
-        "plain": clip is None and not (h["l1"] or h["l2"] or threshold),
-        "zero": h["zero"],
-        **rule.constants(h),
-    }
+    return (
+        h["scale"],
+        math.inf if clip is None else clip,
+        l1,
+        l2,
+        1.0 if "weight_decay" in rule.takes else 1 - eta * h["weight_decay"],
+        threshold,
+        clip is None and not (l1 or l2 or threshold),
+        h["zero"],
+        *rule.constants(h).values(),
+    )

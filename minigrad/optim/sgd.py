@@ -79,10 +79,12 @@ class SGD(Optimizer):
     def constants(h: Hyper) -> dict[str, float]:
         """v ← μv + own·g, θ ← θ + along·v + across·g: two conventions, with Nesterov or without."""
         eta, mu = h["eta"], h["momentum"]
+        if not mu:
+            return {"eta": eta}
         own, along = (-eta, 1.0) if h["convention"] == "keras" else (1.0, -eta)
         across = -eta if h["nesterov"] else 0.0
         along *= mu if h["nesterov"] else 1.0
-        return {"eta": eta, "mu": mu, "own": own, "along": along, "across": across}
+        return {"mu": mu, "own": own, "along": along, "across": across}
 
     @staticmethod
     def in_place(theta: Array, g: Array, *rest: Any) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from minigrad import optim
 from minigrad.kernels.source import find
-from minigrad.optim.compiled import fields_of, numbers
+from minigrad.optim.compiled import numbers
 from minigrad.optim.regularisation import decayed, effective_gradient, soft_threshold
 
 RULES = {
@@ -77,8 +77,7 @@ def undecided(cls, g, state, theta, h):
 
 def launch(where, cls, theta, g, state, h, norm=NO_NORM):
     name = cls.kernel_of(h)
-    row = numbers(cls, h)
-    hyper = np.array([row[field] for field in fields_of(name)], float)
+    hyper = np.array(numbers(cls, h), float)
     on(where, name, theta, g, *state[: len(find(name).entries[name].parameters) - 5], hyper, norm)
 
 
@@ -190,8 +189,7 @@ def test_lamb_in_the_executor_equals_its_formula():
         ],
         axis=1,
     )
-    row = numbers(optim.LAMB, h)
-    hyper = np.array([row[field] for field in fields_of("lamb_direction")])
+    hyper = np.array(numbers(optim.LAMB, h), float)
     r, squares, ratio = np.zeros(n), np.zeros((4, 2)), np.zeros(2)
     first, last = cuts[:-1].copy(), cuts[1:].copy()
     begin, end = np.array([0, 2]), np.array([2, 4])

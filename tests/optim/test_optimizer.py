@@ -180,7 +180,7 @@ def test_adamw_decays_by_itself(kit):
 def test_state_and_scratch_are_aligned(kit, dtype):
     shapes = {"w": (11, 3), "b": (5,)}
     optimizer = optim.Adam(kit.parameters(0, dtype, shapes), 0.1, form="in_place")
-    ((_, update),) = optimizer._executors[0].updates
+    ((_, update),) = optimizer._loops[0].updates
     (_, _, penalised, s, (*state, _, other)) = update.pieces[0]
     assert all(array.ctypes.data % 64 == 0 for array in (penalised, s, other, *state))
 
