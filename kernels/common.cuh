@@ -32,6 +32,10 @@ typedef unsigned long long u64;
 typedef int i32;
 typedef long long i64;
 
+// T without const.
+template <class T> struct Bare { typedef T type; };
+template <class T> struct Bare<const T> { typedef T type; };
+
 #if defined(BLOCK_EXECUTOR)
 #include "block_executor.h"
 #include "gpu.cuh"

@@ -27,9 +27,20 @@ typedef _Float16 half;
 // Below so many elements a second core costs more than it brings, above all where others use it too.
 constexpr i64 PARALLEL = 1 << 17;
 
+template <class T> DEVICE void put(T* p, i64 i, T x) { p[i] = x; }
+template <class T> DEVICE void put(const T*, i64, T) {} // what is const is only read
+
+// f works on copies. In place, every result would be written before the next is computed, since a
+// compiler must think of two arrays that are one.
 template <class F, class... T> DEVICE void each(i64 n, F f, T*... p) {
 #pragma omp parallel for simd schedule(static) if (parallel : n >= PARALLEL) // simd always
-    for (i64 i = 0; i < n; ++i) f(p[i]...);
+    for (i64 i = 0; i < n; ++i) {
+        auto on_copies = [&](typename Bare<T>::type... x) __attribute__((always_inline)) {
+            f(x...);
+            (put(p, i, x), ...);
+        };
+        on_copies(p[i]...);
+    }
 }
 
 template <class F> DEVICE void block_each(i64 first, i64 last, F f) {

@@ -12,8 +12,6 @@ constexpr u32 ALL_LANES = 0xffffffffu;
 // Four neighbours, which move in instructions of up to 16 bytes.
 constexpr int PACK = 4;
 template <class T> struct alignas(sizeof(T) * PACK < 16 ? sizeof(T) * PACK : 16) Pack { T at[PACK]; };
-template <class T> struct Bare { typedef T type; };
-template <class T> struct Bare<const T> { typedef T type; };
 
 template <class T> DEVICE bool aligned(const T* p) { return (u64)p % alignof(Pack<T>) == 0; }
 template <class T> DEVICE Pack<typename Bare<T>::type> take(T* p, i64 i) {
