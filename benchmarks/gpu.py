@@ -151,8 +151,8 @@ class Bench:
             partial(pieces.dense_activation, self.device, "relu", rows, features),
             partial(pieces.dense_activation, self.device, "gelu", rows, features),
             partial(pieces.dropout, self.device, rows, features),
-            partial(pieces.halve, self.device, rows * features),
-            partial(pieces.widen, self.device, rows * features),
+            partial(pieces.to_half, self.device, rows * features),
+            partial(pieces.to_float, self.device, rows * features),
         ]
         for make in makers:
             self._shared(make(), {}, None)

@@ -19,8 +19,15 @@ from minigrad.kernels import kernel
 from minigrad.ops.linear import ACTIVATIONS
 
 __all__ = [
-    "Piece", "copy", "cross_entropy", "dense_activation", "dropout", "halve", "layer_norm",
-    "random", "widen",
+    "Piece",
+    "copy",
+    "cross_entropy",
+    "dense_activation",
+    "dropout",
+    "layer_norm",
+    "random",
+    "to_float",
+    "to_half",
 ]  # fmt: skip
 
 FLOAT = 4  # bytes
@@ -119,20 +126,20 @@ def dropout(device: str, rows: int, features: int) -> Piece:
     return Piece(f"dropout {rows} x {features}, forward and backward", work, 4 * x.nbytes)
 
 
-def halve(device: str, size: int) -> Piece:
+def to_half(device: str, size: int) -> Piece:
     """float32 to float16."""
-    return _cast(device, "halve", "float32 to float16", size)
+    return _cast(device, "to_half", "float32 to float16", size)
 
 
-def widen(device: str, size: int) -> Piece:
+def to_float(device: str, size: int) -> Piece:
     """float16 to float32."""
-    return _cast(device, "widen", "float16 to float32", size)
+    return _cast(device, "to_float", "float16 to float32", size)
 
 
 def _cast(device: str, name: str, what: str, size: int) -> Piece:
     x = random(device, size)
     half = x.astype(np.float16)
-    pair = (x, half) if name == "halve" else (half, x)
+    pair = (x, half) if name == "to_half" else (half, x)
     found = kernel(name, like=x, dtype=x.dtype)
     run = partial(np.copyto, pair[1], pair[0]) if found is None else found.bind(*pair, 1.0)
 

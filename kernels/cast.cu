@@ -3,7 +3,7 @@
 // half's range becomes infinity, as in NumPy and in PyTorch's .half().
 #include "common.cuh"
 
-ELEMENTS(halve,
+ELEMENTS(to_half,
          const float* x, // (n)
          half* y,        // (n)
          double scale,   //
@@ -12,7 +12,7 @@ ELEMENTS(halve,
     each(n, [=](float x, half& y) { y = (half)(factor * x); }, x, y);
 }
 
-ELEMENTS(widen,
+ELEMENTS(to_float,
          const half* x, // (n)
          float* y,      // (n)
          double scale,  //

@@ -17,13 +17,13 @@ DEVICE void each_in_columns(i64 rows, i64 m, F f, const B* b, T*... p) {
     const bool whole = m % PACK == 0 && aligned(b) && (aligned(p) && ...);
     const i64 packs = whole ? rows * m / PACK : 0;
     for (i64 i = first; i < packs; i += stride) {
-        const Pack<B> of_columns = take(b, i % (m / PACK));
+        const Pack<B> of_columns = load(b, i % (m / PACK));
         auto on_packs = [&](Pack<typename Bare<T>::type>... x) {
 #pragma unroll
             for (int k = 0; k < PACK; ++k) f(of_columns.at[k], x.at[k]...);
-            (put(p, i, x), ...);
+            (store(p, i, x), ...);
         };
-        on_packs(take(p, i)...);
+        on_packs(load(p, i)...);
     }
     for (i64 i = packs * PACK + first; i < rows * m; i += stride) f(b[i % m], p[i]...);
 }

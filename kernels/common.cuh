@@ -12,7 +12,7 @@
 //                                                                block are work enough for cores
 //   block_each(a, b, f)   the block's threads share a … b−1      a loop of vector instructions
 //   block_sum<T>(a, b, f) each sums its share; shuffles join     a loop of vector instructions
-//   block_join(x, f)      x of all threads, joined in order      x itself
+//   block_reduce(x, f)      x of all threads, joined in order      x itself
 //   LEADER                thread 0 of the block                  true
 //
 // Two rules. The last parameter of an entry is the count that its grid covers. And each pointer's
@@ -55,4 +55,4 @@ template <class T> DEVICE T smaller(T a, T b) { return a < b || a != a ? a : b; 
 template <class T> DEVICE T sign(T x) { return x > 0 ? T(1) : x < 0 ? T(-1) : x; }
 
 // x held to [−limit, limit]; NaN stays NaN.
-template <class T> DEVICE T held(T x, T limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+template <class T> DEVICE T clamp(T x, T limit) { return x > limit ? limit : x < -limit ? -limit : x; }

@@ -27,8 +27,8 @@ typedef _Float16 half;
 // Below so many elements a second core costs more than it brings, above all where others use it too.
 constexpr i64 PARALLEL = 1 << 17;
 
-template <class T> DEVICE void put(T* p, i64 i, T x) { p[i] = x; }
-template <class T> DEVICE void put(const T*, i64, T) {} // what is const is only read
+template <class T> DEVICE void store(T* p, i64 i, T x) { p[i] = x; }
+template <class T> DEVICE void store(const T*, i64, T) {} // what is const is only read
 
 // f works on copies. In place, every result would be written before the next is computed, since a
 // compiler must think of two arrays that are one.
@@ -37,7 +37,7 @@ template <class F, class... T> DEVICE void each(i64 n, F f, T*... p) {
     for (i64 i = 0; i < n; ++i) {
         auto on_copies = [&](typename Bare<T>::type... x) __attribute__((always_inline)) {
             f(x...);
-            (put(p, i, x), ...);
+            (store(p, i, x), ...);
         };
         on_copies(p[i]...);
     }
@@ -48,7 +48,7 @@ template <class F> DEVICE void block_each(i64 first, i64 last, F f) {
     for (i64 i = first; i < last; ++i) f(i);
 }
 
-template <class T, class Join> DEVICE T block_join(T x, Join) { return x; }
+template <class T, class Join> DEVICE T block_reduce(T x, Join) { return x; }
 
 template <class T, class F> DEVICE T block_sum(i64 first, i64 last, F f) {
     T sum = 0;
@@ -58,7 +58,7 @@ template <class T, class F> DEVICE T block_sum(i64 first, i64 last, F f) {
 }
 
 // What only a GPU has to fetch.
-template <class T> DEVICE T from_lane(T x, int) { return x; }
+template <class T> DEVICE T shuffle_xor(T x, int) { return x; }
 
 // a·b + c, in one rounding where the processor has an instruction for it.
 template <class T> DEVICE T multiply_add(T a, T b, T c) {

@@ -37,7 +37,7 @@ DEVICE Words philox(Words x, u64 key0, u64 key1) {
 }
 
 // The counter x, n further on.
-DEVICE Words further(Words x, u64 n) {
+DEVICE Words skip_ahead(Words x, u64 n) {
     x.a += n;
     x.b += x.a < n;
     x.c += x.a < n && !x.b;
@@ -66,7 +66,7 @@ BLOCKS(dropout,
     FOR_BLOCKS(b, blocks, 8 * length) {
         const i64 first = b * length, last = first + length;
         block_each(first, last < all ? last : all, [=](i64 n) {
-            const Words drawn = philox(further(start, n + 1), key0, key1);
+            const Words drawn = philox(skip_ahead(start, n + 1), key0, key1);
             const u32 numbers[8] = {
                 (u32)drawn.a, (u32)(drawn.a >> 32), (u32)drawn.b, (u32)(drawn.b >> 32),
                 (u32)drawn.c, (u32)(drawn.c >> 32), (u32)drawn.d, (u32)(drawn.d >> 32),
@@ -77,6 +77,17 @@ BLOCKS(dropout,
             const i64 row = n / in_row, column = 8 * (n - row * in_row);
             const real* from = x + row * width + column;
             real* to = y + row * width + column;
+#if ON_GPU
+            if (width % 8 == 0 && aligned(from) && aligned(to)) { // two packs, not eight numbers
+                for (int half = 0; half < 2; ++half) {
+                    Pack<real> part = load(from, half);
+#pragma unroll
+                    for (int k = 0; k < PACK; ++k) part.at[k] *= factors[PACK * half + k];
+                    store(to, half, part);
+                }
+                return;
+            }
+#endif
             if (column + 8 <= width) {
 #pragma unroll
                 for (int k = 0; k < 8; ++k) to[k] = from[k] * factors[k];

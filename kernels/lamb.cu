@@ -34,10 +34,12 @@ BLOCKS(lamb_direction,
     FOR_BLOCKS(b, pieces, 16384) {
         if (!skip) {
             block_each(first[b], last[b], [=](i64 i) {
-                const real e = effective(g[i], theta[i]);
-                m[i] = beta1 * m[i] + alpha1 * e;
-                v[i] = beta2 * v[i] + alpha2 * (e * e);
-                r[i] = correction * m[i] / (sqrt(v[i]) + epsilon) + decay * theta[i];
+                const real t = theta[i], e = effective(g[i], t); // all is read, then written
+                const real first_moment = beta1 * m[i] + alpha1 * e;
+                const real second_moment = beta2 * v[i] + alpha2 * (e * e);
+                m[i] = first_moment;
+                v[i] = second_moment;
+                r[i] = correction * first_moment / (sqrt(second_moment) + epsilon) + decay * t;
             });
             const double theta2 = block_sum<double>(first[b], last[b], [=](i64 i) {
                 return (double)theta[i] * theta[i];
@@ -88,7 +90,7 @@ BLOCKS(lamb_apply,
         const real step = h.eta * ratio[span[b]];
         block_each(first[b], last[b], [=](i64 i) {
             const real moved = theta[i] - step * r[i];
-            theta[i] = moved - held(moved, threshold);
+            theta[i] = moved - clamp(moved, threshold);
         });
     }
 }

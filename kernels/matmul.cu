@@ -10,7 +10,7 @@
 // larger tiles, copies past the registers, tensor cores.)
 //
 // A product of a small batch has few tiles and a long k: 32 x 784 by 784 x 128 has two. Then k is cut
-// into pieces, a block for each, and join_pieces adds up what they found. The order of a sum depends
+// into pieces, a block for each, and split_k_sum adds up what they found. The order of a sum depends
 // on the sizes alone, so its bits are the same in every run.
 //
 // A block has 256 threads, no others.
@@ -142,7 +142,7 @@ BLOCKS(matmul_b_transposed,
 }
 
 // c[i, j] = Σ found[p, i, j] over p, in that order; a block adds `width` of the columns.
-BLOCKS(join_pieces,
+BLOCKS(split_k_sum,
        const real* found, // (pieces, n)
        real* c,           // (n)
        i64 width,         //

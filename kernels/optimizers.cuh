@@ -28,7 +28,7 @@ struct Effective {
     DEVICE Effective(const Common& h, const Norm& norm)
         : scale(h.scale * norm.scale), limit(h.clip_value), l1(h.l1), l2(h.l2) {}
     DEVICE real operator()(real g, real theta) const {
-        return held(scale * g, limit) + l2 * theta + l1 * sign(theta);
+        return clamp(scale * g, limit) + l2 * theta + l1 * sign(theta);
     }
 };
 
@@ -65,7 +65,7 @@ DEVICE void update(i64 n, const Common& h, const Norm& norm, Rule rule, real* th
             g = effective(g, theta);
             theta *= keep;
             rule(theta, g, s...);
-            theta -= held(theta, threshold);
+            theta -= clamp(theta, threshold);
         }, theta, g, state...);
     }
 }

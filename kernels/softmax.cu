@@ -19,8 +19,8 @@ struct Exponentials {
 // Below every finite z: no thread meets −∞ − −∞ unless the row itself is −∞ throughout.
 constexpr real LOWEST = sizeof(real) == 4 ? -3.4028234663852886e38 : -1.7976931348623157e308;
 
-DEVICE Exponentials from_lane(Exponentials x, int distance) {
-    return {from_lane(x.top, distance), from_lane(x.sum, distance)};
+DEVICE Exponentials shuffle_xor(Exponentials x, int distance) {
+    return {shuffle_xor(x.top, distance), shuffle_xor(x.sum, distance)};
 }
 
 BLOCKS(cross_entropy,
@@ -45,11 +45,11 @@ BLOCKS(cross_entropy,
             e.top = top;
             if (smoothing) rest += tile.sum([=](real z) { return z - origin; });
         });
-        e = block_join(e, [](Exponentials a, Exponentials b) {
+        e = block_reduce(e, [](Exponentials a, Exponentials b) {
             const real top = b.top > a.top ? b.top : a.top;
             return Exponentials{top, a.sum * exp_(a.top - top) + b.sum * exp_(b.top - top)};
         });
-        if (smoothing) rest = block_join(rest, [](real a, real b) { return a + b; });
+        if (smoothing) rest = block_reduce(rest, [](real a, real b) { return a + b; });
         if (LEADER) {
             const real log_sum = log(e.sum);
             losses[r] = log_sum + (e.top - at_label) - real(smoothing / classes) * rest;

@@ -6,8 +6,8 @@
 //   COUNT(counts, i)      counts[i] += 1, whichever thread is there first
 //   BARRIER               where threads wait for each other
 //   thread_part(a, b)     the part of a … b−1 that is this thread's; earlier threads have what is before
-//   block_before(x)       the sum of x over earlier threads
-//   PerThread<T, COUNT>   what each of a block's COUNT threads keeps from one FOR_THREADS to the next
+//   block_exclusive_sum(x)       the sum of x over earlier threads
+//   PerThread<T, N>   what each of a block's N threads keeps from one FOR_THREADS to the next
 #pragma once
 
 #include "common.cuh"
@@ -27,7 +27,7 @@ DEVICE Part thread_part(i64 first, i64 last) {
     return {begin < last ? begin : last, end < last ? end : last};
 }
 
-template <class T> DEVICE T block_before(T x) {
+template <class T> DEVICE T block_exclusive_sum(T x) {
     SHARED(T, sums, 1024);
     sums[threadIdx.x] = x;
     for (u32 distance = 1; distance < blockDim.x; distance *= 2) {
@@ -41,7 +41,7 @@ template <class T> DEVICE T block_before(T x) {
     return sum - x;
 }
 
-template <class T, int COUNT> struct PerThread {
+template <class T, int N> struct PerThread {
     T own;
     DEVICE T& operator[](i64) { return own; }
 };
@@ -53,10 +53,10 @@ template <class T, int COUNT> struct PerThread {
 #define BARRIER
 
 DEVICE Part thread_part(i64 first, i64 last) { return {first, last}; }
-template <class T> DEVICE T block_before(T) { return 0; }
+template <class T> DEVICE T block_exclusive_sum(T) { return 0; }
 
-template <class T, int COUNT> struct PerThread {
-    T all[COUNT];
+template <class T, int N> struct PerThread {
+    T all[N];
     T& operator[](i64 t) { return all[t]; }
 };
 

@@ -127,8 +127,8 @@ BLOCKS(top_k_take,
             my_more += magnitude(residual[i]) > threshold;
             my_same += magnitude(residual[i]) == threshold;
         }
-        more += block_before(my_more);
-        same += block_before(my_same);
+        more += block_exclusive_sum(my_more);
+        same += block_exclusive_sum(my_same);
         for (i64 i = part.first; i < part.last; ++i) {
             const word key = magnitude(residual[i]);
             if (key < threshold || (key == threshold && same >= ties)) continue;

@@ -51,6 +51,8 @@ class Arena:
         self.groups: dict[str, slice] = {}
         end = 0
         for group, names in groups.items():
+            if names:
+                end += -end % 16  # where instructions that move several numbers may begin
             first = end
             for name in reversed(names):
                 start, end = end, end + parameters[name].size

@@ -134,8 +134,8 @@ def test_a_share_is_a_ratio_of_rates() -> None:
         (lambda: pieces.dense_activation("cpu", "relu", 77, 13), 4 + 4 + 8 + 4),
         (lambda: pieces.dense_activation("cpu", "gelu", 77, 13), 4 + 4 + 8 + 4),
         (lambda: pieces.dropout("cpu", 77, 13), 4 + 4 + 4 + 4),
-        (lambda: pieces.halve("cpu", 77 * 13), 4 + 2),
-        (lambda: pieces.widen("cpu", 77 * 13), 2 + 4),
+        (lambda: pieces.to_half("cpu", 77 * 13), 4 + 2),
+        (lambda: pieces.to_float("cpu", 77 * 13), 2 + 4),
     ],
 )  # fmt: skip
 def test_the_bytes_of_a_piece(make: Any, bytes_each: int) -> None:

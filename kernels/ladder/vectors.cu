@@ -29,12 +29,12 @@ ELEMENTS(adam_vectors,
     const i64 stride = (i64)gridDim.x * blockDim.x;
     const i64 packs = n / PACK;
     for (i64 i = first; i < packs; i += stride) {
-        Pack<real> t4 = take(theta, i), g4 = take(g, i), m4 = take(m, i), v4 = take(v, i);
+        Pack<real> t4 = load(theta, i), g4 = load(g, i), m4 = load(m, i), v4 = load(v, i);
 #pragma unroll
         for (int k = 0; k < PACK; ++k) step(t4.at[k], g4.at[k], m4.at[k], v4.at[k]);
-        put(theta, i, t4);
-        put(m, i, m4);
-        put(v, i, v4);
+        store(theta, i, t4);
+        store(m, i, m4);
+        store(v, i, v4);
     }
     for (i64 i = PACK * packs + first; i < n; i += stride) step(theta[i], g[i], m[i], v[i]);
 #else

@@ -58,14 +58,17 @@ def grad(
     for leaf, found in wanted.items():  # the hooks of other nodes ran on the way
         if isinstance(leaf, Leaf) and found is not None:
             wanted[leaf] = run_hooks(leaf, found)
-    results = []
+    results, taken = [], {id(g)}
     for tensor in inputs:
         found = wanted[tensor._node] if tensor._node is not None else None
         xp = array_module(tensor._data)
         if found is None:
             found = xp.zeros_like(tensor._data)
-        # arrays are copied: rules pass on views, and one array to several inputs
-        results.append(found if isinstance(found, Tensor) else wrap(xp.array(found), None))
+        if not isinstance(found, Tensor):  # rules pass on views, and one array to several inputs
+            shared = found.base is not None or id(found) in taken
+            taken.add(id(found))
+            found = wrap(xp.array(found) if shared else found, None)
+        results.append(found)
     return results
 
 

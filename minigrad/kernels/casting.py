@@ -12,15 +12,15 @@ from minigrad.backend import Array, array_module
 from minigrad.kernels import kernel
 from minigrad.kernels.launch import Kernel
 
-__all__ = ["halve", "scale_half", "widen"]
+__all__ = ["scale_half", "to_float", "to_half"]
 
 _SMALL = 1024  # elements; below, NumPy is as fast on a CPU
 _FLOAT32 = np.dtype(np.float32)
 
 
-def halve(x: Array, out: Array, scale: float = 1.0) -> Array:
+def to_half(x: Array, out: Array, scale: float = 1.0) -> Array:
     """``out = scale·x`` with ``x`` of float32 and ``out`` of float16, both of shape ``(n,)``."""
-    cast = _kernel("halve", x)
+    cast = _kernel("to_half", x)
     if cast is not None:
         cast(x, out, scale)
     else:
@@ -29,9 +29,9 @@ def halve(x: Array, out: Array, scale: float = 1.0) -> Array:
     return out
 
 
-def widen(x: Array, out: Array, scale: float = 1.0) -> Array:
+def to_float(x: Array, out: Array, scale: float = 1.0) -> Array:
     """``out = scale·x`` with ``x`` of float16 and ``out`` of float32, both of shape ``(n,)``."""
-    cast = _kernel("widen", x)
+    cast = _kernel("to_float", x)
     if cast is not None:
         cast(x, out, scale)
     else:

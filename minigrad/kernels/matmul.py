@@ -19,7 +19,7 @@ __all__ = ["capturing", "for_capture", "matmul", "product"]
 # kernels/matmul.cu's
 EDGE, DEPTH, BLOCK = 64, 32, 256
 _BLOCKS = 256  # about two for each processor of a large GPU
-_COLUMNS = 256  # that a block of join_pieces adds up
+_COLUMNS = 256  # that a block of split_k_sum adds up
 
 
 class _Mode(threading.local):
@@ -76,7 +76,7 @@ def matmul(xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
         b, b_transposed = xp.ascontiguousarray(b.T), False
     form = "_a_transposed" if a_transposed else "_b_transposed" if b_transposed else ""
     multiply = kernel(f"matmul{form}", like=a) if a.dtype == b.dtype else None
-    join = kernel("join_pieces", like=a)
+    join = kernel("split_k_sum", like=a)
     if multiply is None or join is None:
         raise InputError(
             f"cuda_graph: a product of {a.dtype} and {b.dtype} cannot be captured, only one of "
@@ -107,8 +107,8 @@ def _by_rows(xp: Any, x: Array) -> tuple[Array, bool]:
 
 def _cut(m: int, n: int, k: int) -> tuple[int, int]:
     """How many tiles the result has, and how many pieces k: enough to give each processor work,
-    but none of less than two tiles' depth."""
+    but none of less than four tiles' depth."""
     tiles = -(-m // EDGE) * -(-n // EDGE)
-    pieces = max(1, min(k // (2 * DEPTH), _BLOCKS // max(1, tiles)))
+    pieces = max(1, min(k // (4 * DEPTH), _BLOCKS // max(1, tiles)))
     depth = -(-k // (DEPTH * pieces)) * DEPTH  # as the kernel computes it
     return tiles, max(1, -(-k // max(1, depth)))

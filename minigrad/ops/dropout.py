@@ -12,6 +12,7 @@ from minigrad.autograd import Tensor, op, within
 from minigrad.backend import Array, device_of, to_device
 from minigrad.errors import InputError
 from minigrad.kernels import kernel
+from minigrad.kernels.matmul import capturing
 
 __all__ = ["dropout"]
 
@@ -35,6 +36,11 @@ def dropout(x: Any, rate: float, key: Sequence[int], counter: int = 0) -> Tensor
         raise InputError(
             f"dropout: key must be two integers of 64 bits and counter one of 256, none below 0; "
             f"{key} and {counter} were given"
+        )
+    if capturing() and isinstance(x, Tensor) and x.device != "cpu":
+        raise InputError(
+            "dropout cannot be captured: each replay would drop the same elements; leave it out "
+            "of the step, or call the step itself"
         )
     if rate == 0:
         return x if isinstance(x, Tensor) else Tensor(x)

@@ -80,7 +80,7 @@ def _fused_gradients(xp: Any, fused: Kernel, g: Array, z: Array, b: Any, out: An
         g, z = g.reshape((-1, m)), z.reshape((-1, m))
     g, rows, width, height = xp.ascontiguousarray(g), len(g), m, len(g)
     if type(g) is not np.ndarray:
-        height, width = 16, 256
+        height, width = 16 if rows > 64 else rows, 256
     elif g.size >= 2 * _PARALLEL:
         height = -(-rows // min(64, rows, g.size // _PARALLEL))
     db, dz = xp.empty(m, g.dtype) if out is None else out, xp.empty((rows, m), g.dtype)

@@ -239,8 +239,9 @@ def _check_labels(prediction: Tensor, labels: Array) -> None:
             f"of shape {labels.shape} and dtype {labels.dtype} were given"
         )
     if type(labels) is np.ndarray and labels.size:  # on a GPU this look would stall the stream
-        low, high = labels.min(), labels.max()
-        if low < 0 or high >= classes:
+        unsigned = labels.astype(np.int64, copy=False).view(np.uint64)  # what is below 0 is huge
+        if unsigned.max() >= classes:
+            low, high = labels.min(), labels.max()
             raise InputError(
                 f"cross_entropy: label {low if low < 0 else high} is outside 0 … {classes - 1}, "
                 f"the classes of predictions of shape {prediction.shape}"

@@ -249,7 +249,7 @@ def test_which_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @needs_compiler
 def test_what_the_key_depends_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The text with its includes, the dtype, the compiler, its flags, and this processor."""
-    command, file = compiler(), source.find("halve")
+    command, file = compiler(), source.find("to_half")
     assert command is not None
     names = []
 

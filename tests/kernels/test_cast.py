@@ -18,12 +18,12 @@ SIZES = [0, 1, 31, 32, 33, 255, 256, 257, 5000]
 HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 
 
-def halve(x: Any, scale: float) -> Any:
+def to_half(x: Any, scale: float) -> Any:
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         return (x * np.float32(scale)).astype(np.float16)
 
 
-def widen(x: Any, scale: float) -> Any:
+def to_float(x: Any, scale: float) -> Any:
     with np.errstate(over="ignore", invalid="ignore"):
         return x.astype(np.float32) * np.float32(scale)
 
@@ -41,8 +41,8 @@ def same_bits(a: Any, b: Any) -> None:
 def test_every_half_widens(where: str, scale: float) -> None:
     halves = HALVES if where != "executor" else HALVES[::61].copy()
     y = np.empty(halves.size, np.float32)
-    on(where, "widen", halves.copy(), y, scale)
-    same_bits(y, widen(halves, scale))
+    on(where, "to_float", halves.copy(), y, scale)
+    same_bits(y, to_float(halves, scale))
 
 
 @pytest.mark.parametrize("where", KINDS)
@@ -54,15 +54,15 @@ def test_every_half_and_the_middle_between_two_round_to_even(where: str) -> None
     above, below = (np.nextafter(middle, np.float32(way)) for way in (np.inf, -np.inf))
     x = np.concatenate([finite, middle, above, below, np.float32(SPECIAL)])
     y = np.empty(x.size, np.float16)
-    on(where, "halve", x, y, 1.0)
-    same_bits(y, halve(x, 1.0))
+    on(where, "to_half", x, y, 1.0)
+    same_bits(y, to_half(x, 1.0))
 
 
 @pytest.mark.parametrize("where", KINDS)
 def test_beyond_halfs_range_is_infinity(where: str) -> None:
     x = np.float32([65504, 65519.996, 65520, -65520, 1e30])
     y = np.empty(x.size, np.float16)
-    on(where, "halve", x, y, 1.0)
+    on(where, "to_half", x, y, 1.0)
     assert y.tolist() == [65504, 65504, np.inf, -np.inf, np.inf]
 
 
@@ -74,12 +74,12 @@ def test_any_floats_and_scales(where: str, n: int, seed: int, scale: float) -> N
     bits = rng.integers(0, 2**32, n, np.uint32).view(np.float32)
     x = at(seed % 5, np.where(rng.random(n) < 0.5, bits, rng.normal(size=n)).astype(np.float32))
     y = at(seed % 3, np.empty(n, np.float16))
-    on(where, "halve", x, y, scale)
-    same_bits(y, halve(x, scale))
-    expected = halve(y.astype(np.float32), scale)
+    on(where, "to_half", x, y, scale)
+    same_bits(y, to_half(x, scale))
+    expected = to_half(y.astype(np.float32), scale)
     back = np.empty(n, np.float32)
-    on(where, "widen", y, back, scale)
-    same_bits(back, widen(y, scale))
+    on(where, "to_float", y, back, scale)
+    same_bits(back, to_float(y, scale))
     on(where, "scale_half", y, scale)
     same_bits(y, expected)
 
@@ -90,11 +90,11 @@ def test_the_functions(compiled: bool, n: int) -> None:
     x = np.linspace(-3e5, 3e5, n, dtype=np.float32)
     half, back = np.empty(n, np.float16), np.empty(n, np.float32)
     with contextlib.nullcontext() if compiled else reference():
-        assert casting.halve(x, half, 0.25) is half
-        same_bits(half, halve(x, 0.25))
-        assert casting.widen(half, back, 4.0) is back
-        same_bits(back, widen(half, 4.0))
-        wanted = halve(half.astype(np.float32), -2.0)
+        assert casting.to_half(x, half, 0.25) is half
+        same_bits(half, to_half(x, 0.25))
+        assert casting.to_float(half, back, 4.0) is back
+        same_bits(back, to_float(half, 4.0))
+        wanted = to_half(half.astype(np.float32), -2.0)
         casting.scale_half(half, -2.0)
     same_bits(half, wanted)
 

@@ -50,8 +50,8 @@ def test_nvrtc(name: str, real: str, capability: int) -> None:
 
 @pytest.mark.usefixtures("nvrtc")
 def test_a_gpu_newer_than_nvrtc_is_given_ptx() -> None:
-    text = build.gpu_binary(source.find("halve"), "float32", 999).decode()
-    assert ".visible .entry halve" in text
+    text = build.gpu_binary(source.find("to_half"), "float32", 999).decode()
+    assert ".visible .entry to_half" in text
     assert ".ftz" not in text, "denormals are numbers like others"
 
 
@@ -65,7 +65,7 @@ def test_a_module_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.Monke
         RawModule=lambda *, path: Path(path).read_bytes(),
     )
     monkeypatch.setattr(build, "module_for", lambda name: fake)
-    module, file = build.gpu_module.__wrapped__, source.find("halve")
+    module, file = build.gpu_module.__wrapped__, source.find("to_half")
     first = module(file, "float32", 0)
     assert first == build.gpu_binary(file, "float32", 90)
     (kept,) = tmp_path.glob("*.cubin")

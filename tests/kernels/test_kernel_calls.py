@@ -158,9 +158,9 @@ def test_whole_numbers_of_any_kind(one: Any) -> None:
 )  # fmt: skip
 def test_numbers_of_any_kind(scale: Any, result: float) -> None:
     x, y = np.ones(3, np.float32), np.zeros(3, np.float16)
-    halve = kernel("halve", like=x)
-    assert halve is not None
-    for call in (lambda: halve(x, y, scale), halve.bind(x, y, scale)):
+    to_half = kernel("to_half", like=x)
+    assert to_half is not None
+    for call in (lambda: to_half(x, y, scale), to_half.bind(x, y, scale)):
         y[:] = 7
         call()
         np.testing.assert_array_equal(y, np.float16([result] * 3))
@@ -168,16 +168,16 @@ def test_numbers_of_any_kind(scale: Any, result: float) -> None:
 
 def test_what_is_only_read_may_be_shared_and_read_only() -> None:
     x, y = read_only(np.ones(3, np.float32)), np.zeros(3, np.float16)
-    halve = kernel("halve", like=x)
-    assert halve is not None
-    halve(x, y, 2.0)
+    to_half = kernel("to_half", like=x)
+    assert to_half is not None
+    to_half(x, y, 2.0)
     assert y.tolist() == [2, 2, 2]
 
 
 def test_nothing_to_do_is_done() -> None:
-    halve = kernel("halve", like=np.empty(0, np.float32))
-    assert halve is not None
-    halve(np.empty(0, np.float32), np.empty(0, np.float16), 1.0)
+    to_half = kernel("to_half", like=np.empty(0, np.float32))
+    assert to_half is not None
+    to_half(np.empty(0, np.float32), np.empty(0, np.float16), 1.0)
 
 
 def test_a_bound_call_keeps_its_arrays_and_sees_what_is_in_them() -> None:
@@ -226,9 +226,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeGPU:
     return fake
 
 
-def halve_on(gpu: Any, device: str = "cuda:0") -> Kernel:
-    file = find("halve")
-    return GPUKernel(file, file.entries["halve"], "float32", device, gpu)
+def to_half_on(gpu: Any, device: str = "cuda:0") -> Kernel:
+    file = find("to_half")
+    return GPUKernel(file, file.entries["to_half"], "float32", device, gpu)
 
 
 @pytest.mark.parametrize(("capability", "shown"), [("70", "7.0"), ("61", "6.1")])
@@ -236,23 +236,23 @@ def test_an_old_gpu_is_refused(gpu: FakeGPU, capability: str, shown: str) -> Non
     gpu.capability = capability
     says = rf"kernel file cast\.cu: cuda:0 has compute capability {shown}, but at least 7\.5"
     with pytest.raises(InputError, match=says):
-        build.gpu_module.__wrapped__(find("halve"), "float32", 0)
+        build.gpu_module.__wrapped__(find("to_half"), "float32", 0)
 
 
 def test_a_launch_on_a_gpu(gpu: FakeGPU, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "array_module", lambda x: None)
     x, y = OnGPU(np.empty(5000, np.float32)), OnGPU(np.empty(5000, np.float16), address=65536)
-    halve_on(gpu)(x, y, 2.0, threads=128)
+    to_half_on(gpu)(x, y, 2.0, threads=128)
     ((name, grid, block, raw),) = gpu.launches
-    assert (name, grid, block) == ("halve", (10,), (128,))
+    assert (name, grid, block) == ("to_half", (10,), (128,))
     assert raw == (x, y, 2.0, 5000)
     assert [type(value) for value in raw[2:]] == [np.float64, np.int64]
 
 
 @pytest.mark.parametrize("threads", [0, 16, 33, 1056])
 def test_odd_blocks_are_refused(gpu: FakeGPU, threads: int) -> None:
-    with pytest.raises(InputError, match=f"kernel halve: a block of {threads} threads"):
-        halve_on(gpu)(None, None, 1.0, threads=threads)
+    with pytest.raises(InputError, match=f"kernel to_half: a block of {threads} threads"):
+        to_half_on(gpu)(None, None, 1.0, threads=threads)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +270,6 @@ def test_bad_arguments_on_a_gpu(
     monkeypatch.setattr(launch, "array_module", lambda x: None)
     given = {"x": OnGPU(np.empty(8, np.float32)),
              "y": OnGPU(np.empty(8, np.float16), address=1 << 20)} | change  # fmt: skip
-    with pytest.raises(InputError, match=f"kernel halve: its argument {says}"):
-        halve_on(gpu)(*given.values(), 1.0)
+    with pytest.raises(InputError, match=f"kernel to_half: its argument {says}"):
+        to_half_on(gpu)(*given.values(), 1.0)
     assert gpu.launches == []

@@ -83,7 +83,7 @@ def test_names_are_given_once() -> None:
 
 
 def test_an_unknown_kernel_is_named_with_its_neighbour() -> None:
-    with pytest.raises(InputError, match=r"unknown kernel 'halv'.*'halve'"):
+    with pytest.raises(InputError, match=r"unknown kernel 'halv'.*'to_half'"):
         source.find("halv")
 
 

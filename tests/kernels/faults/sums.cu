@@ -49,7 +49,7 @@ BLOCKS(past_the_warp,
        i64 blocks) {
     double sum = x[threadIdx.x];
     for (int distance = WARP; distance > 0; distance /= 2) { // the fault: WARP / 2 is the first
-        sum += from_lane(sum, distance);
+        sum += shuffle_xor(sum, distance);
     }
     if (LEADER && blocks) *total = sum;
 }

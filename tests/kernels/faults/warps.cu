@@ -83,7 +83,7 @@ BLOCKS(wrong,
     if (fault == 5) x[i] = __shfl_sync(0xffffu << i / 16 * 16, x[i], 20);
     if (fault == 6 && i % 2) __syncthreads();
     if (fault == 6 && i % 2 == 0) __syncthreads();
-    if (fault == 7) take((i64*)(x + 1), i);
+    if (fault == 7) load((i64*)(x + 1), i);
     if (fault == 8) x[-1] = 0;
     if (fault == 9) __syncwarp(1);
     if (fault == 10) {
