@@ -50,11 +50,21 @@ template <class F> DEVICE void block_each(i64 first, i64 last, F f) {
 
 template <class T, class Join> DEVICE T block_reduce(T x, Join) { return x; }
 
+// As many sums side by side on every processor, whatever its vectors hold: so their order, and the
+// last bit of what they come to, is the same on all.
 template <class T, class F> DEVICE T block_sum(i64 first, i64 last, F f) {
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (i64 i = first; i < last; ++i) sum += f(i);
-    return sum;
+    constexpr int LANES = 32;
+    T sum[LANES] = {};
+    i64 i = first;
+    for (; i + LANES <= last; i += LANES) {
+#pragma omp simd
+        for (int k = 0; k < LANES; ++k) sum[k] += f(i + k);
+    }
+    for (int k = 0; i + k < last; ++k) sum[k] += f(i + k);
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int k = 0; k < half; ++k) sum[k] += sum[k + half];
+    }
+    return sum[0];
 }
 
 // What only a GPU has to fetch.

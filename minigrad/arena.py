@@ -101,7 +101,7 @@ class Arena:
 
     def touch(self) -> None:
         """To be called after ``data`` was changed: graphs that kept a parameter are now stale."""
-        self._refuse_if_moved()
+        self.refuse_if_moved()
         self.version.count += 1
 
     @property
@@ -114,14 +114,15 @@ class Arena:
     def zero_grad(self, *, done: bool = False) -> None:
         """Set all gradients to zero, in place, if an update has not ``done`` it already;
         ``zeroed`` counts how often."""
-        self._refuse_if_moved()
+        self.refuse_if_moved()
         if not done:
             self._grad.fill(0)
         self.zeroed += 1
         for leaf in self.leaves.values():
             leaf.fresh = True
 
-    def _refuse_if_moved(self) -> None:
+    def refuse_if_moved(self) -> None:
+        """Raise :class:`InputError` where the parameters live elsewhere by now."""
         if self.moved:
             raise InputError(
                 "this optimizer's parameters have moved: another optimizer was made for them, or "

@@ -71,7 +71,7 @@ def _checked(optimizers: Sequence[Optimizer], warmup: int) -> str:
             "or call the step itself"
         )
     for optimizer in optimizers:
-        if optimizer._loops:
+        if optimizer.form != "compiled":
             raise InputError(
                 f"cuda_graph: {type(optimizer).__name__} does not update by kernels alone, and "
                 "other updates would use the same numbers in every replay; leave out form=…, and "

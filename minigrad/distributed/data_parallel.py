@@ -80,6 +80,7 @@ class DataParallel:
         if self.comm.size > 1:
             self._bucket_comm = self.comm.duplicate()
             self._agree_on_the_model()
+            self._agree_on_the_update()
             self._send_from_rank_0()
             for arena in optimizer.arenas:
                 for spans in buckets_of(arena, bucket_bytes):
@@ -192,6 +193,16 @@ class DataParallel:
                 raise SharedError(
                     f"rank {rank} built another model than rank 0: they differ in "
                     f"{only or 'the order of parameters'}; all ranks must build the same one"
+                )
+
+    def _agree_on_the_update(self) -> None:
+        forms = self.comm.all_gather_text(self.optimizer.form)
+        for rank, form in enumerate(forms):
+            if form != forms[0]:
+                raise SharedError(
+                    f"rank {rank} updates in the form '{form}', rank 0 in '{forms[0]}', and in the "
+                    "last bits they would drift apart: 'minigrad doctor', run on both machines, "
+                    "says why; or give every rank's optimizer form='in_place'"
                 )
 
     def _send_from_rank_0(self) -> None:

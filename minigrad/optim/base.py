@@ -149,6 +149,12 @@ class Optimizer(ABC):
         self._now = {block.group: dict(self.groups[block.group]) for block in self._blocks}
         self._kernels, self._loops = executors(self, self._blocks, form)
 
+    @property
+    def form(self) -> str:
+        """What runs the update: "compiled", "in_place" or "formula"; several with " and "."""
+        kinds = ["compiled"] * bool(self._kernels) + [loop.form for loop in self._loops]
+        return " and ".join(kinds)
+
     def _state_names(self) -> tuple[str, ...]:
         """The buffers that these groups need."""
         return self.state
@@ -181,8 +187,12 @@ class Optimizer(ABC):
         each element is clipped to ±``clip_value``, then the penalties are added. ``norm`` is a
         :class:`GradientNorm` that was measured: its scale is applied too, and where it is not
         finite nothing is updated, without waiting for a GPU. ``zero_grad=True`` leaves zeros where
-        the gradients were, in the same pass; otherwise they stay as they are.
+        the gradients were, in the same pass; otherwise they stay as they are. Raises
+        :class:`InputError` for numbers out of range, for a norm that was not measured since the
+        last update or is not of these arenas, and where the parameters have moved.
         """
+        if norm is not None:
+            self._check_norm(norm)
         if self.captured is None:
             self.advance(scale=scale, clip_value=clip_value, zero_grad=zero_grad)
         else:  # a CUDA graph keeps the launches alone; its replays bring the numbers
@@ -212,6 +222,24 @@ class Optimizer(ABC):
         for compiled in self._kernels:
             compiled.advance(self._now)
         self.steps += 1
+
+    def _check_norm(self, norm: GradientNorm) -> None:
+        if not isinstance(norm, GradientNorm):
+            raise InputError(
+                f"step: norm is {norm!r}, but must be a GradientNorm; clip by a number with "
+                "scale=clip_scale(norm, limit)"
+            )
+        if norm.arenas != self.arenas:
+            raise InputError(
+                "step: this norm is of other parameters' gradients: make it with "
+                "GradientNorm(optimizer.arenas) of the optimizer that steps"
+            )
+        if not norm.fresh and self.captured is None:
+            raise InputError(
+                "step: this norm was not measured since the last update: call norm.measure() "
+                "after backward"
+            )
+        norm.fresh = False
 
     def _update(self, norm: GradientNorm | None) -> None:
         for compiled in self._kernels:

@@ -89,43 +89,49 @@ class Compiled:
         starts = range(0, self.host.nbytes, self.host.strides[0])
         packers = [struct.Struct(f"{len(fields)}d") for fields in self.fields]
         self.targets = list(zip(self.groups, packers, starts))
-        self.neutral = self.record = neutral(self.xp)
-        self.calls = self._bind(self.neutral)
+        self.tables = [self._tables(block) if rule.per_span else {} for block in blocks]
+        self.neutral = neutral(self.xp)
+        self.bound: dict[int, tuple[Array, list[Callable[[], None]]]] = {}
 
     def advance(self, hyper: Mapping[str, Hyper]) -> None:
         """Bring the numbers of the coming step to where the kernels read them."""
         for group, packer, start in self.targets:
             packer.pack_into(self.host, start, *numbers(self.rule, hyper[group]))
         if self.rows is not self.host:
-            if self.xp.cuda.get_current_stream().is_capturing():
+            stream = self.xp.cuda.get_current_stream()
+            if stream.is_capturing():
                 raise InputError(
                     f"a {type(self.rule).__name__} steps within a captured step, but cuda_graph "
                     "was not given it: cuda_graph(step, optimizer, …) brings its numbers"
                 )
-            self.rows.set(self.host)
+            self.rows.set(self.host, stream=stream)
 
     def launch(self, record: Array | None = None) -> None:
         """The update itself; ``record`` is what the norm came to (:class:`GradientNorm`)."""
         record = self.neutral if record is None else record
-        if record is not self.record:
-            self.calls, self.record = self._bind(record), record
-        for call in self.calls:
+        if id(record) not in self.bound:
+            if len(self.bound) == 4:  # somebody makes a norm for each step: forget the old ones
+                self.bound.clear()
+            calls = [
+                call
+                for block, tables in zip(self.blocks, self.tables)
+                for call in self._bind_block(block, {**tables, "norm": record})
+            ]
+            self.bound[id(record)] = (record, calls)  # held, so that its id stays its own
+        for call in self.bound[id(record)][1]:
             call()
 
-    def _bind(self, record: Array) -> list[Callable[[], None]]:
-        return [call for block in self.blocks for call in self._bind_block(block, record)]
-
-    def _bind_block(self, block: Block, record: Array) -> list[Callable[[], None]]:
+    def _bind_block(self, block: Block, arrays: dict[str, Array]) -> list[Callable[[], None]]:
         index = self.groups.index(block.group)
-        arrays = dict(zip(self.rule.state, block.state))
-        arrays |= {"theta": block.theta, "g": block.g, "norm": record}
+        arrays |= dict(zip(self.rule.state, block.state))
+        arrays |= {"theta": block.theta, "g": block.g}
         arrays |= {"hyper": self.rows[index, : len(self.fields[index])]}
-        if self.rule.per_span:
-            return self._bind_spans(block, arrays)
-        return [self._launch(self.rule.kernel_of(self.rule.groups[block.group]), block, arrays)]
+        one = self.rule.kernel_of(self.rule.groups[block.group])
+        names = (one, "lamb_ratio", "lamb_apply") if self.rule.per_span else (one,)
+        return [self._launch(name, block, arrays) for name in names]
 
-    def _bind_spans(self, block: Block, arrays: dict[str, Array]) -> list[Callable[[], None]]:
-        """LAMB's three launches; a tensor is looked at in pieces, whose tables are made here."""
+    def _tables(self, block: Block) -> dict[str, Array]:
+        """What LAMB's launches need besides: a tensor is looked at in pieces."""
         pieces = [
             (start, min(start + PIECE, stop), span)
             for span, (begin, stop) in enumerate(block.spans)
@@ -136,12 +142,12 @@ class Compiled:
         end = np.cumsum(counts)
         tables = {"first": first, "last": last, "span": span, "begin": end - counts, "end": end}
         xp = self.xp
-        arrays |= {name: xp.asarray(np.ascontiguousarray(t)) for name, t in tables.items()}
-        arrays["r"] = xp.zeros_like(block.theta)
-        arrays["squares"] = xp.zeros((len(pieces), 2))
-        arrays["ratio"] = xp.zeros(len(block.spans))
-        names = ("lamb_direction", "lamb_ratio", "lamb_apply")
-        return [self._launch(name, block, arrays) for name in names]
+        found = {name: xp.asarray(np.ascontiguousarray(t)) for name, t in tables.items()}
+        return found | {
+            "r": xp.zeros_like(block.theta),
+            "squares": xp.zeros((len(pieces), 2)),
+            "ratio": xp.zeros(len(block.spans)),
+        }
 
     def _launch(self, name: str, block: Block, arrays: dict[str, Array]) -> Callable[[], None]:
         found = kernel(name, like=block.theta)

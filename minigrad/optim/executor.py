@@ -103,6 +103,8 @@ def blocks_of(rule: Optimizer, blocks: Sequence[Block]) -> list[Block]:
 class Formula:
     """The teaching step, whose results are copied into the arena."""
 
+    form = "formula"
+
     def __init__(self, rule: Optimizer, blocks: Sequence[Block]) -> None:
         self.rule, self.blocks = rule, blocks_of(rule, blocks)
         self.names = (*rule.hyper, *rule.takes)
@@ -124,6 +126,8 @@ class Formula:
 
 class InPlace:
     """The fast step, a piece at a time that stays in cache; it allocates nothing."""
+
+    form = "in_place"
 
     def __init__(self, rule: Optimizer, blocks: Sequence[Block]) -> None:
         scratch = Scratch()

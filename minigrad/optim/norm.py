@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,12 +36,19 @@ class GradientNorm:
 
     Where ‖g‖ is infinite or NaN, ``step`` leaves parameters and state as they are, and ``skipped``
     counts it; the step counts as one all the same, in ``optimizer.steps`` and in bias corrections.
-    Without ``limit`` nothing is clipped. The sum of squares is formed in double, in an order that
-    depends on the sizes alone, so a norm has the same bits whenever it is measured; float64
-    gradients above 1e150 count as infinite. All arenas must be on one device.
+    Without ``limit``, a number above 0, nothing is clipped. The sum of squares is formed in double,
+    in an order that depends on the sizes alone, so a norm has the same bits whenever and on
+    whichever processor it is measured; by a kernel, float64 gradients above 1e150 count as
+    infinite, and below 1e-150 as 0. Raises :class:`InputError` for arenas of several devices, for
+    a limit of 0 or below, and in ``measure`` where the parameters have moved to other arenas.
     """
 
     def __init__(self, arenas: Sequence[Arena], limit: float | None = None) -> None:
+        if not all(isinstance(arena, Arena) for arena in _listed(arenas)):
+            raise InputError(
+                f"GradientNorm was given {type(arenas).__name__}; give it an optimizer's arenas: "
+                "GradientNorm(optimizer.arenas)"
+            )
         self.arenas = list(arenas)
         devices = sorted({device_of(arena.data) for arena in self.arenas})
         if len(devices) != 1:
@@ -51,6 +58,8 @@ class GradientNorm:
             )
         self.limit = math.inf if limit is None else positive("the limit of the global norm", limit)
         self.device = devices[0]
+        self.fresh = False
+        """Whether it was measured since the last update that it was given to."""
         self.record = neutral(array_module(self.arenas[0].data))
         self._launches = self._bind()
 
@@ -72,6 +81,9 @@ class GradientNorm:
 
     def measure(self) -> GradientNorm:
         """Look at the gradients as they are now."""
+        for arena in self.arenas:
+            arena.refuse_if_moved()
+        self.fresh = True
         if self._launches:
             for launch in self._launches:
                 launch()
@@ -105,3 +117,7 @@ class GradientNorm:
 
     def __float__(self) -> float:
         return self.value
+
+
+def _listed(arenas: object) -> list[object]:
+    return list(arenas) if isinstance(arenas, Iterable) else [arenas]

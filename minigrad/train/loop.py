@@ -128,8 +128,8 @@ def fit(
     update (D3 §3.2.2); batch norm sees a part at a time. Every ``check_every`` steps the replicas
     are compared (0: never). ``clip_norm`` limits the gradient's global norm (D3 §3.2.1).
     ``resume`` is a :meth:`Run.position`. Raises :class:`SharedError`, on all ranks, for a loss or
-    gradient that is not finite, naming the step and the first layer whose output is not; a
-    gradient that is not finite has updated nothing.
+    gradient that is not finite, naming the step and the first layer whose output is not; nothing
+    has been updated then.
     """
     check_share(data, parallel.comm)
     run = Run(parallel, epochs, **copy.deepcopy(dict(resume or {})))
@@ -141,25 +141,22 @@ def fit(
             began = time.perf_counter()
             for batch in data.epoch(run.epoch, run.batch):
                 parallel.zero_grad()
-                seen = []
+                sums = np.zeros(2 + len(metrics))  # over all ranks: wishes to stop, loss, metrics
                 for part in (parts := batch.split(micro_batches)):
                     parallel.context.seek(run.epoch * data.samples + part.sample + part.first)
                     outputs = model(part.x)
                     cost = losses_of(loss, outputs, part.y).sum()
                     parallel.backward(cost, 1 / batch.total, last=part is parts[-1])
-                    seen.append((cost.detach(), outputs.detach(), part.y))
-                run.totals["lr"] = optimizer.lr
-                norm = parallel.norm(clip_norm)
-                parallel.step(norm)
-                # a GPU has its work; only now is it asked: wishes to stop, loss, metrics
-                sums = np.zeros(2 + len(metrics))
-                for cost, outputs, y in seen:
-                    sums[1:] += (cost.item(), *(m(outputs, y) for m in metrics.values()))
+                    sums[1:] += (cost.item(), *(m(outputs, part.y) for m in metrics.values()))
                 sums[0] = bool(run.stop)
                 comm.all_reduce(sums)
-                if not math.isfinite(sums[1] + norm.value):
-                    raise not_finite(run, batch, sums[1], norm.value)
-                run.add(samples=batch.total, norm=norm.value, steps=1)
+                run.totals["lr"] = optimizer.lr
+                norm = parallel.norm(clip_norm)
+                if math.isfinite(sums[1]):
+                    parallel.step(norm)  # a GPU's norm is not waited for: it skips by itself
+                if not math.isfinite(sums[1] + (length := norm.value)):
+                    raise not_finite(run, batch, sums[1], length)
+                run.add(samples=batch.total, norm=length, steps=1)
                 run.add(**dict(zip(("loss", *metrics), sums[1:])))
                 run.batch = batch.index + 1
                 if check_every and optimizer.steps % check_every == 0:
@@ -240,7 +237,8 @@ def not_finite(run: Run, batch: Batch, loss: float, norm: float) -> SharedError:
     """The error for a step that went wrong. All ranks are here together."""
     run.parallel.context.seek(run.epoch * len(batch.source[0]) + batch.sample + batch.first)
     where = first_not_finite(run.model, batch.x, run.comm)
+    number = run.optimizer.steps + (not math.isfinite(loss))  # a skipped update counts
     return SharedError(
-        f"step {run.optimizer.steps} (epoch {run.epoch + 1}, batch {batch.index + 1}): the "
-        f"loss is {loss / batch.total:g} and the gradient's norm {norm:g}; {where}"
+        f"step {number} (epoch {run.epoch + 1}, batch {batch.index + 1}): the loss is "
+        f"{loss / batch.total:g} and the gradient's norm {norm:g}; {where}"
     )

@@ -384,3 +384,23 @@ def test_an_evaluation_that_is_not_finite_on_one_rank_is_told_on_all() -> None:
     says = every_rank_raises(3, job, SharedError)
     assert says.startswith("the loss on samples not learned from is nan; the first layer with such")
     assert "layers.0, Dense(4, 5). Try" in says
+
+
+def test_ranks_that_update_in_different_forms_are_refused() -> None:
+    """Kernels on one machine and NumPy on another would drift apart in the last bits."""
+
+    def job(comm: Communicator) -> None:
+        model = tiny.network(comm.rank)
+        DataParallel(model, optim.Adam(model, 0.1, form=["in_place", "formula"][comm.rank]), comm)
+
+    with pytest.raises(SharedError, match=r"rank 1 updates in the form 'formula'.*'in_place'"):
+        run_ranks(2, job)
+
+
+def test_the_norms_limit_can_change() -> None:
+    model = tiny.network(0)
+    parallel = DataParallel(model, optim.SGD(model, 0.1))
+    parallel.optimizer.arenas[0].grad[...] = 5
+    length = parallel.norm().value
+    assert parallel.norm(1.0).scale == 1 / (length + 1e-6)
+    assert parallel.norm().scale == 1

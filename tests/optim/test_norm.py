@@ -61,7 +61,9 @@ def test_the_norm_of_several_arenas_and_its_bits(kit):
 def test_a_step_with_a_norm_that_is_not_finite_is_skipped(kit, form, bad, cls):
     optimizer = cls(kit.parameters(), 0.1, form=form)
     norm = optim.GradientNorm(optimizer.arenas, 1.0)
-    kit.run(optimizer, 2)
+    for step in range(2):  # with the norm: what it leaves behind must not be taken up either
+        kit.set_gradients(optimizer, kit.random_gradients(step, optimizer))
+        optimizer.step(norm=norm.measure())
     before = kit.by_name(optimizer) | optimizer.state_dict()
     optimizer.arenas[0].grad[3] = bad
     optimizer.step(norm=norm.measure(), zero_grad=True)
@@ -107,8 +109,53 @@ def test_zero_grad_in_the_update(kit, form):
         np.testing.assert_array_equal(kit.by_name(zeroing)[name], value)
 
 
+def test_steps_with_and_without_a_norm_in_turn(kit):
+    """More norms than are remembered, each with its own limit."""
+    optimizers = [optim.LAMB(kit.parameters(), 0.1, form=form) for form in FORMS]
+    for step in range(7):
+        for optimizer in optimizers:
+            kit.set_gradients(optimizer, kit.random_gradients(step, optimizer))
+            norm = optim.GradientNorm(optimizer.arenas, 0.1 * (step + 1))
+            optimizer.step(norm=norm.measure() if step % 2 else None)
+    first, *others = (kit.by_name(optimizer) for optimizer in optimizers)
+    for other in others:
+        for name, value in first.items():
+            np.testing.assert_allclose(other[name], value, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [131_073, 5_000_001])
+def test_the_norm_of_many_elements(kit, n):
+    """More pieces than one core takes, and more than there are at most."""
+    arena = optim.SGD(kit.parameters(0, np.float32, {"w": (n,)}), 0.1).arenas[0]
+    for place in (0, n // 2, n - 1):
+        arena.grad[...] = 0
+        arena.grad[place] = 3
+        assert optim.GradientNorm([arena]).measure().value == 3
+    arena.grad[...] = arena.data
+    expected = np.linalg.norm(arena.data.astype(float))
+    np.testing.assert_allclose(optim.GradientNorm([arena]).measure().value, expected, rtol=1e-12)
+
+
 def test_what_it_refuses(kit):
-    arenas = optim.SGD(kit.parameters(), 0.1).arenas
+    optimizer = optim.SGD(kit.parameters(), 0.1)
+    arenas = optimizer.arenas
+    norm = optim.GradientNorm(arenas)
+    with pytest.raises(InputError, match=r"not measured since the last update.*measure\(\)"):
+        optimizer.step(norm=norm)
+    optimizer.step(norm=norm.measure())
+    with pytest.raises(InputError, match="not measured since the last update"):
+        optimizer.step(norm=norm)
+    with pytest.raises(InputError, match="other parameters' gradients"):
+        optim.SGD(kit.parameters(), 0.1).step(norm=norm.measure())
+    with pytest.raises(InputError, match="norm is 3.0, but must be a GradientNorm"):
+        optimizer.step(norm=3.0)
+    with pytest.raises(InputError, match=r"given SGD; give it an optimizer's arenas"):
+        optim.GradientNorm(optimizer)
+    parameters = kit.parameters()
+    old = optim.GradientNorm(optim.SGD(parameters, 0.1).arenas)
+    optim.SGD(parameters, 0.1, groups={"head": {"match": "head.*", "lr": 1.0}})
+    with pytest.raises(InputError, match="parameters have moved"):
+        old.measure()
     with pytest.raises(InputError, match="the limit of the global norm is -1"):
         optim.GradientNorm(arenas, -1)
     with pytest.raises(InputError, match="arenas on no device"):
