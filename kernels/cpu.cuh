@@ -6,9 +6,13 @@
 #include <cmath>
 #include <cstring>
 
+using std::exp; // of float and of double, as on a GPU; but exp.cuh's exp_ is the quick one
+using std::expm1;
 using std::fabs;
 using std::log;
+using std::log1p;
 using std::sqrt;
+using std::tanh;
 
 #define DEVICE inline __attribute__((always_inline))
 #define ELEMENTS(name, ...) extern "C" void name(__VA_ARGS__)

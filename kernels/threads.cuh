@@ -36,9 +36,7 @@ template <class T> DEVICE T block_exclusive_sum(T x) {
         __syncthreads();
         sums[threadIdx.x] = T(sums[threadIdx.x]) + before;
     }
-    const T sum = sums[threadIdx.x];
-    __syncthreads(); // sums is written again by the next call
-    return sum - x;
+    return T(sums[threadIdx.x]) - x; // after the last barrier each looks at its own alone
 }
 
 template <class T, int N> struct PerThread {

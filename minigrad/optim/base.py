@@ -17,7 +17,7 @@ from minigrad.optim._checks import Check, checked, non_negative, positive, rate
 from minigrad.optim.compiled import FORMS, Form, executors
 from minigrad.optim.executor import Hyper, cut
 from minigrad.optim.groups import placed, settings_of
-from minigrad.optim.norm import GradientNorm
+from minigrad.optim.norm import GradientNorm, use
 from minigrad.state import check_names
 
 __all__ = ["Defaults", "Hyper", "Optimizer", "Parameters", "Rate"]
@@ -192,7 +192,7 @@ class Optimizer(ABC):
         last update or is not of these arenas, and where the parameters have moved.
         """
         if norm is not None:
-            self._check_norm(norm)
+            use(norm, self.arenas, captured=self.captured is not None)
         if self.captured is None:
             self.advance(scale=scale, clip_value=clip_value, zero_grad=zero_grad)
         else:  # a CUDA graph keeps the launches alone; its replays bring the numbers
@@ -222,24 +222,6 @@ class Optimizer(ABC):
         for compiled in self._kernels:
             compiled.advance(self._now)
         self.steps += 1
-
-    def _check_norm(self, norm: GradientNorm) -> None:
-        if not isinstance(norm, GradientNorm):
-            raise InputError(
-                f"step: norm is {norm!r}, but must be a GradientNorm; clip by a number with "
-                "scale=clip_scale(norm, limit)"
-            )
-        if norm.arenas != self.arenas:
-            raise InputError(
-                "step: this norm is of other parameters' gradients: make it with "
-                "GradientNorm(optimizer.arenas) of the optimizer that steps"
-            )
-        if not norm.fresh and self.captured is None:
-            raise InputError(
-                "step: this norm was not measured since the last update: call norm.measure() "
-                "after backward"
-            )
-        norm.fresh = False
 
     def _update(self, norm: GradientNorm | None) -> None:
         for compiled in self._kernels:

@@ -15,7 +15,7 @@ from minigrad.kernels import kernel
 from minigrad.optim._checks import positive
 from minigrad.optim.clipping import clip_scale, global_norm
 
-__all__ = ["GradientNorm", "neutral"]
+__all__ = ["GradientNorm", "neutral", "use"]
 
 _PER_PIECE, _PIECES = 4096, 1024
 
@@ -117,6 +117,27 @@ class GradientNorm:
 
     def __float__(self) -> float:
         return self.value
+
+
+def use(norm: GradientNorm, arenas: Sequence[Arena], *, captured: bool) -> None:
+    """An update of ``arenas`` takes ``norm``: raise :class:`InputError` unless it is theirs, and
+    was measured since the last one."""
+    if not isinstance(norm, GradientNorm):
+        raise InputError(
+            f"step: norm is {norm!r}, but must be a GradientNorm; clip by a number with "
+            "scale=clip_scale(norm, limit)"
+        )
+    if norm.arenas != arenas:
+        raise InputError(
+            "step: this norm is of other parameters' gradients: make it with "
+            "GradientNorm(optimizer.arenas) of the optimizer that steps"
+        )
+    if not norm.fresh and not captured:
+        raise InputError(
+            "step: this norm was not measured since the last update: call norm.measure() after "
+            "backward"
+        )
+    norm.fresh = False
 
 
 def _listed(arenas: object) -> list[object]:

@@ -147,7 +147,7 @@ def test_what_it_refuses(kit):
         optimizer.step(norm=norm)
     with pytest.raises(InputError, match="other parameters' gradients"):
         optim.SGD(kit.parameters(), 0.1).step(norm=norm.measure())
-    with pytest.raises(InputError, match="norm is 3.0, but must be a GradientNorm"):
+    with pytest.raises(InputError, match=r"norm is 3\.0, but must be a GradientNorm"):
         optimizer.step(norm=3.0)
     with pytest.raises(InputError, match=r"given SGD; give it an optimizer's arenas"):
         optim.GradientNorm(optimizer)
