@@ -21,6 +21,7 @@ MODULES = {
     "optimizers": "optimizers",
     "memory": "memory",
     "ladder": "ladder",
+    "thresholds": "thresholds",
     "step": "step",  # after the others: JAX, once it is loaded, has a part in every collection
     "gpu": "gpu",
 }

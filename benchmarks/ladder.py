@@ -7,7 +7,9 @@ the page, both from benchmarks/results/ladder.json: no number there is typed by 
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -48,6 +50,9 @@ TITLE = "AdamW's ladder, float32: the time of each rung over that of moving 28 b
 def run() -> Result:
     """Each rung on one core; on two cores and on a GPU, those that can use them."""
     result = Result(TITLE)
+    if busy := _busy():
+        print(busy, file=sys.stderr, flush=True)
+        result.notes.append(busy)
     missing = left_out()
     rungs = [rung for rung in RUNGS if not (rung.compiled and missing)]
     result.notes += [missing] if missing else []
@@ -64,6 +69,12 @@ def run() -> Result:
     return result
 
 
+def _busy() -> str:
+    """A warning where other programs are at work; empty where the machine is quiet."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return f"load average {load:.1f} at the start: other programs take part" if load > 1 else ""
+
+
 def left_out() -> str:
     """Why there are no compiled kernels for the CPU; empty where there are."""
     if switched_off():
@@ -74,8 +85,8 @@ def left_out() -> str:
 
 
 def _agree(rungs: list[Rung]) -> None:
-    for last in (False, True):  # the sixth rungs do more, and so are compared by themselves
-        some = [rung for rung in rungs if (rung.number == 6) == last]
+    for what in dict.fromkeys(rung.computes for rung in rungs):
+        some = [rung for rung in rungs if rung.computes == what]
         states = [state(1000) for _ in some]
         works = [rung.make(s, HYPER) for rung, s in zip(some, states)]
         agree({rung.name: _first_of(s, work) for rung, s, work in zip(some, states, works)})

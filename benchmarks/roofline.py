@@ -26,7 +26,7 @@ __all__ = [
 SIZES = {109_386: "they stay in the caches", 6_000_000: "they come from memory"}
 GPU_SIZE = 100_000_000
 PARALLEL = 1 << 17  # cpu.cuh's: from so many elements on, kernels use more than one core
-OPERATIONS = 13  # of the formula, its constants being folded: 1 for the decay, 3 m, 4 v, 5 θ
+OPERATIONS = 13  # a parameter, the constants being folded: 1 for the decay, 3 for m, 4 v, 5 θ
 COPY = "copy"
 IN_PLACE = "read and written in place"
 
@@ -36,7 +36,7 @@ _INK, _GREY = "#222222", "#999999"
 
 
 def picture(record: Mapping[str, Any], path: Path) -> None:
-    """A roofline for each size: operations a second over operations a byte, and memory's roof."""
+    """A roofline for each size, all with the same axes; each point has its rung's number."""
     shown = {
         n: [label for label in labels(n) if microseconds(record, place(n, label), COPY)]
         for n in (*SIZES, GPU_SIZE)
@@ -44,19 +44,23 @@ def picture(record: Mapping[str, Any], path: Path) -> None:
     shown = {n: some for n, some in shown.items() if some}
     with require("matplotlib", "viz").rc_context({"font.size": 12, "text.color": _INK}):
         figure = require("matplotlib.figure", "viz").Figure(
-            figsize=(6 * len(shown), 5), dpi=150, layout="constrained", facecolor="white"
+            figsize=(5.5 * len(shown), 5.4), dpi=150, layout="constrained", facecolor="white"
         )
-        for axes, (n, some) in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown.items()):
+        panels = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, (n, some) in zip(panels, shown.items()):
             for label in some:
                 _roofline(axes, record, n, label)
-            axes.set(xscale="log", yscale="log", xlim=(0.06, 2), title=f"{n:,} parameters")
-            axes.set(xlabel="operations a byte", ylabel="billion operations a second")
-            low, high = axes.get_ylim()
-            axes.set_ylim(low, 2.2 * high)  # room for the legend
-            _name(axes, [point for label in some for point in _points(record, n, label)])
-            _plain_ticks(axes)
+            axes.set(xscale="log", yscale="log", xlim=(0.06, 1), title=f"{n:,} parameters")
+            axes.set(xlabel="operations a byte")
             axes.grid(alpha=0.25)
             axes.legend(loc="upper left", framealpha=1)
+        low, high = panels[0].get_ylim()
+        panels[0].set(ylim=(0.8 * low, 2.5 * high), ylabel="billion operations a second")
+        for axes, (n, some) in zip(panels, shown.items()):
+            _number(axes, [(label, _points(record, n, label)) for label in some])
+            _plain_ticks(axes)
+        names = [f"{rung.number} {rung.name}" for rung in RUNGS if rung.number < 6]
+        figure.supxlabel("     ".join(names), fontsize=11)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
 
@@ -80,17 +84,19 @@ def microseconds(record: Mapping[str, Any] | None, where: str, name: str) -> flo
 
 
 def _points(record: Mapping[str, Any], n: int, label: str) -> list[tuple[float, float, str]]:
-    """Operations a byte, billions of operations a second, and the name of each rung."""
-    suffix = ", two cores" if label == "two cores" else ""
+    """Operations a byte, billions of operations a second, and the number of each rung.
+
+    Without the sixth, which does more than the others' operations.
+    """
     return [
-        (OPERATIONS / rung.bytes, OPERATIONS * n / us / 1e3, f"{rung.number} {rung.name}{suffix}")
+        (OPERATIONS / rung.bytes, OPERATIONS * n / us / 1e3, str(rung.number))
         for rung in RUNGS
         if rung.number < 6 and (us := microseconds(record, place(n, label), rung.name))
     ]
 
 
 def _roofline(axes: Any, record: Mapping[str, Any], n: int, label: str) -> None:
-    """Memory's roof, the rungs below it, and a path from each to the next.
+    """Memory's roof, and the rungs below it.
 
     AdamW writes where it has read, and so does the pass that the roof is taken from. A copy writes
     elsewhere, to lines that a CPU fetches first.
@@ -100,26 +106,38 @@ def _roofline(axes: Any, record: Mapping[str, Any], n: int, label: str) -> None:
     us = microseconds(record, where, IN_PLACE) or microseconds(record, where, COPY)
     assert us is not None, "picture() left out what has no copy"
     rate = BYTES * n / us / 1e3  # GB/s
-    roof = np.array([0.07, 0.75])
+    roof = np.array([0.07, 0.5])
     axes.plot(roof, roof * rate, color=colour, linewidth=2, label=f"{label}: {rate:.0f} GB/s")
     x, y, _ = zip(*_points(record, n, label))
-    axes.plot(x, y, ":", color=_GREY, linewidth=1.5, zorder=1)
-    axes.plot(x, y, marker, color=colour, markersize=9, markeredgecolor="white", zorder=3)
+    axes.plot(x, y, marker, color=colour, markersize=8, markeredgecolor="white", zorder=3)
 
 
-def _name(axes: Any, points: list[tuple[float, float, str]]) -> None:
-    """Names to the right of the points; those that would overlap move up."""
+def _number(axes: Any, series: list[tuple[str, list[tuple[float, float, str]]]]) -> None:
+    """Numbers to the right of the points, where the roofs have ended, or just below them; points
+    of one series that nearly meet share a label, and labels that would overlap move up."""
     low, high = axes.get_ylim()
-    gap = (high / low) ** 0.055
-    taken: dict[bool, float] = {}
-    for x, y, text in sorted(points, key=lambda point: point[1]):
-        column = x > 0.3
-        height = taken[column] = max(y, taken.get(column, 0) * gap)
-        axes.annotate(
-            text, (x, y), xytext=(x * 1.13, height), va="center", zorder=4,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
-            arrowprops={"arrowstyle": "-", "color": _GREY} if height > y else None,
-        )  # fmt: skip
+    gap = (high / low) ** 0.045
+    found: list[tuple[float, float, str, str]] = []  # x, y, colour, text
+    for label, points in series:
+        colour, own = _SERIES[label][0], len(found)
+        for x, y, number in sorted(points, key=lambda point: point[1]):
+            last = found[-1] if len(found) > own else (0.0, 0.0, "", "")
+            if last[0] == x and y < last[1] * gap:
+                numbers = ", ".join(sorted([*last[3].split(", "), number]))
+                found[-1] = (x, (last[1] * y) ** 0.5, colour, numbers)
+            else:
+                found.append((x, y, colour, number))
+    taken = 0.0
+    for x, y, colour, text in sorted(found, key=lambda one: one[1]):
+        style = {"color": colour, "fontweight": "bold", "zorder": 4}
+        if x < 0.3:
+            axes.annotate(
+                text, (x, y), xytext=(0, -8), textcoords="offset points",
+                ha="center", va="top", **style,
+            )  # fmt: skip
+        else:
+            taken = max(y, taken * gap)
+            axes.text(1.15 * x, taken, text, va="center", **style)
 
 
 def _plain_ticks(axes: Any) -> None:

@@ -101,7 +101,7 @@ def in_blocks(s: State, h: Mapping[str, Any]) -> Work:
 
 
 def one_kernel(name: str, s: State, h: Mapping[str, Any]) -> Work:
-    """A kernel of the ladder."""
+    """A kernel of the ladder that takes what naive.cu takes."""
     return load(name, s.theta).bind(s.theta, s.g, s.m, s.v, *constants(h))
 
 
@@ -148,6 +148,7 @@ class Rung:
 
     ``bytes`` are those a float32 parameter moves to and from memory, ``passes`` how often arrays
     are walked through; ``on`` says where it runs: ``"all"`` cores, one ``"core"``, ``"gpu"``.
+    Rungs that say of themselves the same ``computes`` must come to the same numbers.
     """
 
     number: int
@@ -157,8 +158,10 @@ class Rung:
     make: Callable[[State, Mapping[str, Any]], Work]
     on: tuple[str, ...] = ("core", "gpu")
     compiled: bool = True
+    computes: str = "AdamW"
 
 
+CLIPPED = "AdamW of a clipped gradient, then zeros"
 RUNGS = (
     Rung(0, "the formula in NumPy", 15, 136, formula, compiled=False),
     Rung(1, "in place", 13, 120, in_place, compiled=False),
@@ -166,8 +169,8 @@ RUNGS = (
     Rung(3, "a naive kernel", 1, BYTES, partial(one_kernel, "adam_naive")),
     Rung(4, "vectors", 1, BYTES, partial(one_kernel, "adam_vectors")),
     Rung(5, "adam.cu", 1, BYTES, final, ("core", "all", "gpu")),
-    Rung(6, "clip, decay, zero apart", 4, 48, apart, ("core", "all", "gpu")),
-    Rung(6, "clip, decay, zero folded in", 1, 32, folded, ("core", "all", "gpu")),
+    Rung(6, "clip, decay, zero apart", 4, 48, apart, ("core", "all", "gpu"), computes=CLIPPED),
+    Rung(6, "clip, decay, zero folded in", 1, 32, folded, ("core", "all", "gpu"), computes=CLIPPED),
 )
 
 

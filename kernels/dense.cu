@@ -16,13 +16,15 @@ ELEMENTS(bias_relu,
          i64 rows,      //
          i64 m,         //
          i64 n) {
+    (void)n; // rows·m, which the grid covers
     each_in_columns(rows, m, [](real b, real& z) { z = larger(z + b, (real)0); }, b, z);
 }
 
-// What one block of a backward does: its part of dz = slope(i, j), and the sums of its columns.
+// What one block of a backward does: its part of dz = slope(i, j), and the sums of its columns. Each
+// group of `height` rows is the work of `tiles` blocks.
 template <class F>
-DEVICE void backward(real* dz, real* sums, i64 height, i64 width, i64 rows, i64 m, i64 b, F slope) {
-    const i64 tiles = (m + width - 1) / width;
+DEVICE void backward(real* dz, real* sums, i64 height, i64 width, i64 rows, i64 m, i64 tiles, i64 b,
+                     F slope) {
     const i64 group = b / tiles, top = group * height, first = b % tiles * width;
     const i64 bottom = top + height < rows ? top + height : rows;
     block_columns(top, bottom, first, first + width < m ? first + width : m, sums + group * m,
@@ -41,7 +43,7 @@ BLOCKS(bias_relu_gradient,
        i64 groups,    //
        i64 blocks) {
     FOR_BLOCKS(block, blocks, height * width) {
-        backward(dz, sums, height, width, rows, m, block,
+        backward(dz, sums, height, width, rows, m, blocks / groups, block,
                  [=](i64 at, i64) { return g[at] * (real)(y[at] > 0); });
     }
 }
@@ -72,6 +74,7 @@ ELEMENTS(bias_gelu,
          i64 rows,      //
          i64 m,         //
          i64 n) {
+    (void)n; // rows·m, which the grid covers
     each_in_columns(rows, m, [](real b, real z, real& y) { y = gelu(z + b); }, b, z, y);
 }
 
@@ -88,7 +91,7 @@ BLOCKS(bias_gelu_gradient,
        i64 groups,    //
        i64 blocks) {
     FOR_BLOCKS(block, blocks, height * width) {
-        backward(dz, sums, height, width, rows, m, block,
+        backward(dz, sums, height, width, rows, m, blocks / groups, block,
                  [=](i64 at, i64 j) { return g[at] * gelu_slope(z[at] + b[j]); });
     }
 }

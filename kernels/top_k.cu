@@ -52,7 +52,7 @@ BLOCKS(top_k_count,
         }
         BARRIER;
         block_each(0, VALUES, [&](i64 i) { counts[b * VALUES + i] = mine[i]; });
-        BARRIER;
+        // no barrier: each thread sets those of `mine` to 0 that it has just read
     }
 }
 

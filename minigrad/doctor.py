@@ -5,10 +5,10 @@ A missing part is no error, since all but NumPy is optional; parts that contradi
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -25,9 +24,7 @@ import minigrad
 from minigrad.backend import device_count, module_for
 from minigrad.distributed.host import core_count
 from minigrad.errors import InputError, MissingExtra
-from minigrad.kernels import switched_off
-from minigrad.kernels.build import CompileError, cache_folder, compile_host, compiler, gpu_module
-from minigrad.kernels.source import find
+from minigrad.kernels import report
 from minigrad.launch import (
     Parser,
     family,
@@ -218,7 +215,7 @@ def check_gpu() -> list[Check]:
         runtime = module_for("cuda").cuda.runtime
         built, driver = runtime.runtimeGetVersion() // 1000, runtime.driverGetVersion() // 1000
     except Exception as error:  # CuPy reports a broken installation in many ways
-        reason = _first_line(error)
+        reason = report.first_line(error)
         advice = "in minigrad's folder run: python -m pip install -e '.[cuda13]' or '.[cuda12]'"
         return [Check("GPU", "wrong", f"{text} cannot be used ({reason})", advice)]
     if 0 < driver < built:
@@ -234,52 +231,9 @@ def check_gpu() -> list[Check]:
 
 
 def check_kernels() -> list[Check]:
-    """Who does the kernels' work: for the CPU by compiling one of them, and for each GPU too."""
-    return _host_kernels() + _gpu_kernels()
-
-
-def _host_kernels() -> list[Check]:
-    if switched_off():
-        advice = "to have them compiled, unset MINIGRAD_CPU_KERNELS"
-        return [Check("kernels", "missing", "NumPy, for MINIGRAD_CPU_KERNELS is 0", advice)]
-    command = compiler()
-    if command is None:
-        advice = "NumPy does its work, more slowly; to have it, install g++ or clang++"
-        return [Check("kernels", "missing", "NumPy, for there is no C++ compiler", advice)]
-    name = shlex.join(command)
-    try:
-        library = compile_host(command, find("adam"), "float32")
-    except (CompileError, OSError) as error:
-        text = f"NumPy, for {name} cannot compile them and said: {_first_line(error)}"
-        advice = "install g++ or clang++, or name another compiler in CXX"
-        return [Check("kernels", "wrong", text, advice)]
-    parallel = getattr(library, "omp_get_max_threads", None)
-    threads = f"OpenMP and {parallel()} threads" if parallel else "one thread, for it has no OpenMP"
-    folder = cache_folder()
-    kept = Path(library._name).parent == folder
-    where = f"kept in {folder}" if kept else f"for each process anew, for {folder} is not writable"
-    return [Check("kernels", "ok", f"compiled by {name}, with {threads}; {where}")]
-
-
-def _gpu_kernels() -> list[Check]:
-    results = []
-    try:
-        devices = device_count()
-    except Exception:  # check_gpu says what is wrong with CuPy
-        return []
-    for index in range(devices):
-        try:
-            gpu_module(find("adam"), "float32", index)
-            results.append(Check("kernels", "ok", f"compiled by NVRTC for cuda:{index}"))
-        except Exception as error:  # CuPy reports a broken installation in many ways
-            text = f"NVRTC made none for cuda:{index} and said: {_first_line(error)}"
-            advice = "in minigrad's folder run: python -m pip install -e '.[cuda13]' or '.[cuda12]'"
-            results.append(Check("kernels", "wrong", text, advice))
-    return results
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Who does the kernels' work, on the CPU and on each GPU: by compiling every file of them."""
+    findings = itertools.chain(report.texts(), report.on_cpu(), report.on_gpus())
+    return [Check("kernels", state, text, advice) for state, text, advice in findings]
 
 
 def check_extras() -> list[Check]:

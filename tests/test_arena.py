@@ -57,7 +57,9 @@ def test_parameters_and_gradients_are_views_in_contiguous_groups(
     arena = Arena(parameters, groups)
     assert len(arena) == arena.spans[-1].stop
     for name, where in arena.groups.items():
-        assert where.start % 16 == 0 or not groups[name]  # packs of a kernel, and cache lines, begin there
+        assert (
+            where.start % 16 == 0 or not groups[name]
+        )  # packs of a kernel, and cache lines, begin there
         spans = [span for span in arena.spans if group_of[span.name] == name]
         assert [span.start for span in spans] == [where.start, *(s.stop for s in spans)][:-1]
         inside = [span.name for span in spans]

@@ -16,7 +16,9 @@ from test_launch import fake_launcher, need_mpi, posix
 from minigrad import doctor, launch
 from minigrad.doctor import Check
 from minigrad.errors import InputError, MissingExtra
+from minigrad.kernels import report
 from minigrad.kernels.build import compiler
+from minigrad.kernels.source import sources
 from minigrad.launch import Launcher
 
 
@@ -174,8 +176,13 @@ def test_a_gpu_without_cupy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Nothing but what the test adds: an empty PATH, no CXX, a cache of its own, no GPU."""
-    monkeypatch.setattr(doctor, "device_count", lambda: 0)
+    """Nothing but what the test adds: an empty PATH, no CXX, a cache of its own, no GPU.
+
+    Of the kernels' files there are two, which compile in a second.
+    """
+    some = {name: sources()[name] for name in ("adam", "cast")}
+    monkeypatch.setattr(report, "sources", lambda: some)
+    monkeypatch.setattr(report, "device_count", lambda: 0)
     monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("CXX", "MINIGRAD_CPU_KERNELS"):
@@ -183,17 +190,37 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_kernels_switched_off(no_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINIGRAD_CPU_KERNELS", "0")
+@pytest.mark.parametrize("word", ["0", "off"])
+def test_kernels_switched_off(word: str, no_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIGRAD_CPU_KERNELS", word)
     (result,) = doctor.check_kernels()
     assert (result.name, result.state) == ("kernels", "missing")
-    assert result.text == "NumPy, for MINIGRAD_CPU_KERNELS is 0"
+    assert result.text == "NumPy does their work, for MINIGRAD_CPU_KERNELS is 0"
+
+
+def test_a_switch_that_says_neither(no_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIGRAD_CPU_KERNELS", "maybe")
+    (result,) = doctor.check_kernels()
+    assert (result.state, result.advice) == ("wrong", "set it to 0 or 1, or unset it")
+    assert "MINIGRAD_CPU_KERNELS is 'maybe'" in result.text
 
 
 def test_kernels_without_a_compiler(no_gpu: Path) -> None:
     (result,) = doctor.check_kernels()
-    assert (result.state, result.text) == ("missing", "NumPy, for there is no C++ compiler")
-    assert "install g++" in result.advice
+    assert result.state == "missing"
+    assert result.text == "there is no C++ compiler, so NumPy does their work, more slowly"
+    assert result.advice == "install g++ or clang++ to have them compiled"
+
+
+@pytest.mark.parametrize("given", ["nonexistent++", "nonexistent++ -O2", "g++ 'unclosed"])
+def test_a_compiler_that_is_not_there(
+    given: str, no_gpu: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", given)
+    result, other = doctor.check_kernels()
+    assert (result.state, other.state) == ("wrong", "missing")
+    assert result.text == f"CXX is '{given}', which names nothing that can be run"
+    assert result.advice.startswith("unset it")
 
 
 @posix
@@ -201,50 +228,82 @@ def test_kernels_and_a_compiler_that_fails(no_gpu: Path) -> None:
     path = fake_launcher(no_gpu, "", "clang++", "echo it is broken; echo at length; exit 1")
     (result,) = doctor.check_kernels()
     assert result.state == "wrong"
-    assert result.text == f"NumPy, for {path} cannot compile them and said: it is broken"
+    assert result.text == f"{path} cannot compile the kernels and said: it is broken"
+    assert "NumPy does this work" in result.advice
+
+
+def test_a_file_with_a_slip(no_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slip = InputError("bad.cu:2: kernel f: its last parameter must be …")
+    monkeypatch.setattr(report, "faults", lambda: [slip])
+    result, _ = doctor.check_kernels()
+    assert (result.name, result.state, result.text) == ("kernels", "wrong", str(slip))
+
+
+HERE, PATH = compiler(), os.environ.get("PATH", "")
+needs_compiler = pytest.mark.skipif(HERE is None, reason="needs a C++ compiler")
+
+
+def wrapped(folder: Path, first: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The compiler of a test: a script that runs ``first``, then the one that is here."""
+    assert HERE is not None
+    path = fake_launcher(folder, "", "c++", f'{first} exec {HERE[0]} "$@"')
+    monkeypatch.setenv("CXX", path)
+    monkeypatch.setenv("PATH", PATH)
+    return path
 
 
 @posix
-@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
+@needs_compiler
 @pytest.mark.parametrize("openmp", [True, False])
 @pytest.mark.parametrize("writable", [True, False])
 def test_compiled_kernels(
-    openmp: bool, writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    openmp: bool, writable: bool, no_gpu: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "device_count", lambda: 0)
-    monkeypatch.delenv("MINIGRAD_CPU_KERNELS", raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    folder = tmp_path / ("cache" if writable else "c++/cache")
-    monkeypatch.setenv("MINIGRAD_CACHE", str(folder))
     refuse = 'for word; do [ "$word" = -fopenmp ] && exit 1; done;'
-    command = compiler()
-    assert command is not None
-    run = f'{"" if openmp else refuse} exec {command[0]} "$@"'
-    path = fake_launcher(tmp_path, "", "c++", run)
-    monkeypatch.setenv("CXX", path)
+    path = wrapped(no_gpu, "" if openmp else refuse, monkeypatch)
+    folder = no_gpu / ("cache" if writable else "c++/cache")
+    monkeypatch.setenv("MINIGRAD_CACHE", str(folder))
     (result,) = doctor.check_kernels()
-    assert result.state == "ok"
-    assert result.text.startswith(f"compiled by {path}, with ")
-    threads = r"OpenMP and \d+ threads" if openmp else "one thread, for it has no OpenMP"
-    kept = f"kept in {folder}" if writable else f"for each process anew, for {folder} is not"
-    assert re.search(f"{threads}; {re.escape(kept)}", result.text)
+    assert (result.state, result.advice) == ("ok", "")
+    threads = r"OpenMP threads: \d+" if openmp else "one thread, for lack of OpenMP"
+    kept = f"kept in {folder}" if writable else f"by each process anew: {folder} is not writable"
+    expected = f"2 of 2 files compiled by {re.escape(path)}; {threads}; {re.escape(kept)}"
+    assert re.fullmatch(expected, result.text)
+
+
+@posix
+@needs_compiler
+def test_a_compiler_that_fails_at_one_file(no_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse = 'case "$*" in *cast.cu*) echo no _Float16; exit 1;; esac;'
+    path = wrapped(no_gpu, refuse, monkeypatch)
+    failed, made = doctor.check_kernels()
+    assert (failed.state, made.state) == ("wrong", "ok")
+    assert failed.text == f"{path} cannot compile cast.cu and said: no _Float16"
+    assert made.text.startswith(f"1 of 2 files compiled by {path}")
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_kernels_of_each_gpu(fails: bool, no_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "device_count", lambda: 2)
+    monkeypatch.setattr(report, "device_count", lambda: 2)
     broken = raiser(RuntimeError("no NVRTC\nat length"))
-    monkeypatch.setattr(doctor, "gpu_module", broken if fails else lambda *given: None)
+    monkeypatch.setattr(report, "gpu_module", broken if fails else lambda *given: None)
     _, first, second = doctor.check_kernels()
     assert (first.state, second.state) == ("wrong" if fails else "ok",) * 2
-    said = "NVRTC made none for cuda:1 and said: no NVRTC"
-    assert second.text == (said if fails else "compiled by NVRTC for cuda:1")
+    said = "NVRTC failed for cuda:1 and said: no NVRTC"
+    assert second.text == (said if fails else "2 files compiled by NVRTC for cuda:1")
+
+
+def test_kernels_of_a_gpu_that_is_too_old(no_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "device_count", lambda: 1)
+    monkeypatch.setattr(report, "gpu_module", raiser(InputError("cuda:0 has …; use --device cpu")))
+    _, result = doctor.check_kernels()
+    assert (result.state, result.text) == ("wrong", "cuda:0 has …; use --device cpu")
 
 
 def test_kernels_and_a_broken_cupy(no_gpu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "device_count", raiser(ImportError("broken")))
+    monkeypatch.setattr(report, "device_count", raiser(ImportError("broken")))
     (result,) = doctor.check_kernels()
-    assert result.text.startswith("NumPy")
+    assert "NumPy" in result.text
 
 
 def test_extras_name_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -22,8 +23,8 @@ from minigrad.errors import InputError, require
 from minigrad.kernels.source import Source
 
 __all__ = [
-    "CompileError", "cache_folder", "compile_host", "compiler", "gpu_binary", "gpu_module",
-    "gpu_options", "host_library",
+    "CompileError", "cache_folder", "compile_host", "compiler", "gpu_binary", "gpu_capability",
+    "gpu_module", "gpu_options", "host_library", "library_file", "names_no_program",
 ]  # fmt: skip
 
 REAL = {"float32": "float", "float64": "double"}
@@ -35,6 +36,8 @@ FLAGS = (
 )  # fmt: skip
 OLDEST_GPU = 75  # compute capability 7.5: what CUDA 13 still compiles for
 _SEAL = 20  # bytes of a digest, at the end of each file in the cache
+_REMEMBERED = 600  # seconds for which what failed is not tried again
+_LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 _complained: set[tuple[str, ...]] = set()
 
 
@@ -51,8 +54,18 @@ def compiler() -> tuple[str, ...] | None:
     return None
 
 
+def names_no_program(command: str) -> bool:
+    """Whether a ``$CXX`` is set to what cannot be run, and is passed over by :func:`compiler`."""
+    words = _words(command)
+    return bool(command.strip()) and (not words or shutil.which(words[0]) is None)
+
+
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: ``$MINIGRAD_CACHE``, or minigrad in the user's cache."""
+    """Where compiled kernels are kept: ``$MINIGRAD_CACHE``, or minigrad in the user's cache.
+
+    Entries for older texts and compilers stay until the folder is deleted, which does no harm: what
+    is needed is compiled again.
+    """
     given = os.environ.get("MINIGRAD_CACHE")
     if given:
         return Path(given).absolute()
@@ -64,7 +77,8 @@ def cache_folder() -> Path:
 def host_library(source: Source, real: str) -> ctypes.CDLL | None:
     """The file compiled for this processor, ``real`` being float32 or float64.
 
-    ``None`` where there is no compiler, and where it fails: it says why on standard error, once.
+    ``None`` where there is no compiler, and where it fails: it says why on standard error, once a
+    process, and of the ranks of a job once a node.
     """
     command = compiler()
     if command is None:
@@ -72,11 +86,13 @@ def host_library(source: Source, real: str) -> ctypes.CDLL | None:
     try:
         return compile_host(command, source, real)
     except (CompileError, OSError) as error:
-        if command not in _complained:
+        first = all(os.environ.get(name, "0") == "0" for name in _LOCAL_RANKS)
+        if first and command not in _complained:
             print(
                 f"minigrad: {shlex.join(command)} could not compile {source.path.name}, so NumPy "
                 "does the work of what it cannot compile, more slowly (MINIGRAD_CPU_KERNELS=0 "
-                f"turns the attempt off):\n{str(error).strip()}",
+                "turns the attempt off; it is made again after ten minutes, or by 'minigrad "
+                f"doctor'):\n{str(error).strip()}",
                 file=sys.stderr,
             )
         _complained.add(command)
@@ -86,7 +102,26 @@ def host_library(source: Source, real: str) -> ctypes.CDLL | None:
 def compile_host(command: tuple[str, ...], source: Source, real: str) -> ctypes.CDLL:
     """The file's library from the cache, else compiled by ``command``.
 
-    Raises :class:`CompileError`, or :class:`OSError` for what cannot be written or loaded.
+    In a child of ``os.fork()`` its kernels run on one thread: of OpenMP's threads a child has only
+    the one that forked, and would wait for the others for ever. Raises :class:`CompileError`, or
+    :class:`OSError` for what cannot be written or loaded.
+    """
+    return _loaded(str(library_file(command, source, real)))
+
+
+@cache
+def _loaded(file: str) -> ctypes.CDLL:
+    library = ctypes.CDLL(file)
+    set_threads = getattr(library, "omp_set_num_threads", None)
+    if set_threads is not None and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: set_threads(1))
+    return library
+
+
+def library_file(command: tuple[str, ...], source: Source, real: str, again: bool = False) -> Path:
+    """Where :func:`compile_host` has its library from: in the cache, or in this process's folder.
+
+    ``again`` tries anew what failed a moment ago. Raises as :func:`compile_host` does.
     """
     options = (*FLAGS, f"-DREAL={REAL[real]}")
     key = _digest(source.text, *options, *command, *map(_identity, command), _processor()).hex()
@@ -101,7 +136,7 @@ def compile_host(command: tuple[str, ...], source: Source, real: str) -> ctypes.
                     return made.read_bytes()
         raise CompileError(said or "it made nothing")
 
-    return ctypes.CDLL(str(_cached(f"{source.name}-{REAL[real]}-{key}.so", make)))
+    return _cached(f"{source.name}-{REAL[real]}-{key}.so", make, again)
 
 
 def _run(command: list[str]) -> str:
@@ -116,10 +151,11 @@ def _run(command: list[str]) -> str:
     return (answer.stdout.strip() or f"exit code {answer.returncode}") if answer.returncode else ""
 
 
-def _cached(name: str, make: Callable[[], bytes]) -> Path:
+def _cached(name: str, make: Callable[[], bytes], again: bool = False) -> Path:
     """The cache's file ``name``, made where it is absent or damaged.
 
-    Where the cache cannot be written, the file is one of this process alone.
+    Where the cache cannot be written, the file is one of this process alone. What could not be made
+    is remembered beside it for a while, so that not every process tries; but ``again`` tries.
     """
     content = b""
     for folder in (cache_folder, _own_folder):
@@ -130,10 +166,25 @@ def _cached(name: str, make: Callable[[], bytes]) -> Path:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _one_at_a_time(file.with_suffix(".lock")):
                 if not _whole(file):
-                    content = content or make()
+                    content = content or _made(make, file.with_suffix(".failed"), again)
                     _write(file, content + _digest(content))
             return file
     raise OSError(f"neither {cache_folder()} nor a temporary folder can be written")
+
+
+def _made(make: Callable[[], bytes], failed: Path, again: bool) -> bytes:
+    """What ``make`` makes; where it fails, ``failed`` keeps the compiler's words."""
+    with contextlib.suppress(FileNotFoundError):
+        if not again and abs(time.time() - failed.stat().st_mtime) < _REMEMBERED:
+            raise CompileError(failed.read_text(encoding="utf-8", errors="replace"))
+    try:
+        content = make()
+    except CompileError as error:
+        with contextlib.suppress(OSError):
+            _write(failed, str(error).encode(errors="replace"))
+        raise
+    failed.unlink(missing_ok=True)
+    return content
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -165,8 +216,14 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
         with contextlib.suppress(ImportError, OSError):
             import fcntl
 
-            handle = stack.enter_context(path.open("w"))
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            while True:
+                handle = stack.enter_context(path.open("w"))
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                        break  # else it was removed by whoever held it before: its name is free
+                handle.close()
+            stack.callback(path.unlink, missing_ok=True)  # still locked: nobody else holds it
         yield
 
 
@@ -246,16 +303,25 @@ def gpu_binary(source: Source, real: str, capability: int) -> bytes:
         nvrtc.destroyProgram(program)
 
 
+def gpu_capability(device: int, *kernels: str) -> int:
+    """The compute capability of GPU ``device`` (90 is 9.0).
+
+    Raises :class:`InputError`, which names the ``kernels``, where it is too old for them.
+    """
+    capability = int(module_for("cuda").cuda.Device(device).compute_capability)
+    if capability < OLDEST_GPU:
+        raise InputError(
+            f"kernel{'s' * (len(kernels) > 1)} {', '.join(kernels)}: cuda:{device} has compute "
+            f"capability {capability / 10}, but at least {OLDEST_GPU / 10} is needed; "
+            "use --device cpu"
+        )
+    return capability
+
+
 @cache
 def gpu_module(source: Source, real: str, device: int) -> Any:
     """The file compiled for GPU ``device``, as a RawModule; what does not compile is an error."""
-    cupy = module_for("cuda")
-    capability = int(cupy.cuda.Device(device).compute_capability)
-    if capability < OLDEST_GPU:
-        raise InputError(
-            f"kernel file {source.path.name}: cuda:{device} has compute capability "
-            f"{capability / 10}, but at least {OLDEST_GPU / 10} is needed; use --device cpu"
-        )
+    capability = gpu_capability(device, *source.entries)
     nvrtc = require("cupy_backends.cuda.libs.nvrtc", "cuda13")
     version = str(nvrtc.getVersion())
     key = _digest(source.text, *gpu_options(real), version, str(capability)).hex()
@@ -263,4 +329,4 @@ def gpu_module(source: Source, real: str, device: int) -> Any:
     kept = _cached(name, lambda: gpu_binary(source, real, capability))
     file = _own_folder() / f"{name}.{device}"  # CuPy wants a file, without our seal
     file.write_bytes(kept.read_bytes()[:-_SEAL])
-    return cupy.RawModule(path=str(file))
+    return module_for("cuda").RawModule(path=str(file))

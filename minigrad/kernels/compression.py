@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import numpy as np
 
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
 from minigrad.kernels import kernel
 
+if TYPE_CHECKING:
+    from minigrad.kernels.launch import Kernel
+
 __all__ = ["top_k"]
 
 _BLOCKS, _SHARE = 256, 16384  # at most so many blocks, each with at least so many elements
-_SMALL = 1024  # below, NumPy is as fast on a CPU
+_SMALL = 4096  # below, NumPy is as fast on a CPU
 _DIGIT = 11  # top_k.cu's
 
 
@@ -37,12 +42,10 @@ def top_k(g: Array, residual: Array, k: int) -> tuple[Array, Array]:
     count = None if small else kernel("top_k_count", like=residual)
     if count is None:
         return _formula(g, residual, k)
-    digit, tally, take = (
-        kernel(name, like=residual) for name in ("top_k_digit", "top_k_tally", "top_k_take")
+    digit, tally, take = (  # of one library: where there is one, there are all
+        cast("Kernel", kernel(name, like=residual))
+        for name in ("top_k_digit", "top_k_tally", "top_k_take")
     )
-    assert digit is not None
-    assert tally is not None
-    assert take is not None
     blocks = min(_BLOCKS, -(-n // _SHARE))
     counts = xp.empty((blocks, 1 << _DIGIT), np.uint32)
     chosen = xp.asarray(np.array([0, k], np.uint64))

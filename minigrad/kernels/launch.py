@@ -24,6 +24,7 @@ from minigrad.kernels.source import Entry, Parameter, Source
 __all__ = ["THREADS", "CPUKernel", "GPUKernel", "Kernel"]
 
 THREADS = 256
+_BLOCK = range(32, 1025, 32)  # threads: whole warps
 _PER_THREAD = 4  # gpu.cuh's PACK
 _LARGEST_GRID = 2**31 - 1
 _SCALARS: dict[str, tuple[Any, Any]] = {
@@ -66,6 +67,15 @@ class Kernel:
         """Check the arguments and run the kernel."""
         self.bind(*arguments, threads=threads)()
 
+    def check_threads(self, threads: int) -> None:
+        """Raise :class:`InputError` for a block that no GPU has: here too where there is none."""
+        whole = isinstance(threads, (int, np.integer))
+        if not whole or threads % 32 or not 32 <= threads <= 1024:
+            raise InputError(
+                f"kernel {self.name}: a block of {threads} threads was asked for, but it must be a "
+                "multiple of 32 from 32 to 1024"
+            )
+
     def check(self, arguments: tuple[Any, ...]) -> list[tuple[Parameter, Any]]:
         """The entry's parameters with their arguments: counts filled in, numbers in their type."""
         if len(arguments) != len(self.given):
@@ -104,6 +114,9 @@ class Kernel:
         wanted = self.shape_of(p)
         if len(array.shape) != len(wanted):
             raise self._wrong(p, f"has shape {array.shape}, but must have ({', '.join(wanted)})")
+        if not p.shape and array.shape[0] != int(wanted[0]):
+            what = f"has {array.shape[0]} numbers, but struct {p.type} has {wanted[0]}"
+            raise self._wrong(p, what)
         for axis, size in zip(wanted, array.shape):
             known, who = counts.setdefault(axis, (int(axis) if axis.isdigit() else size, p.name))
             if size != known:
@@ -155,6 +168,7 @@ class CPUKernel(Kernel):
         self.function.argtypes = self.types
         # for the quick look: of each array its dtype and axes, of each number None and its range
         self._taken = len(self.given)
+        self._optional = {p.name for p in self.given if p.optional}
         self._known = {axis: int(axis) for axis in self.axes if axis.isdigit()}
         self._plan: list[tuple[str, Any, tuple[Any, ...]]] = [
             (p.name, dtype, self.shape_of(p))
@@ -164,6 +178,7 @@ class CPUKernel(Kernel):
         ]
 
     def bind(self, *arguments: Any, threads: int = THREADS) -> Callable[[], None]:
+        self.check_threads(threads)
         values = [_address(v) if p.pointer else v.item() for p, v in self.check(arguments)]
         raw: Any = [kind(value) for kind, value in zip(self.types, values)]
         function = self.function
@@ -175,20 +190,21 @@ class CPUKernel(Kernel):
 
     def __call__(self, *arguments: Any, threads: int = THREADS) -> None:
         try:
-            raw = self._quick(arguments)
+            raw = self._quick(arguments) if threads in _BLOCK else None
             if raw is not None:
                 self.function(*raw)
                 return
         except (TypeError, ValueError, ctypes.ArgumentError):
             pass
-        self.bind(*arguments)()  # something is unusual: the way that can say what
+        self.bind(*arguments, threads=threads)()  # something is unusual: the way that can say what
 
     def _quick(self, arguments: tuple[Any, ...]) -> list[Any] | None:
         """Addresses and numbers, where a glance shows that all is well: 3 µs in place of 30."""
         if len(arguments) != self._taken:
             return None
         counts, shapes = self._known.copy(), {}
-        raw, extents = [], []
+        raw: list[Any] = []
+        extents = []
         given = iter(arguments)
         for name, dtype, axes in self._plan:
             if dtype is None:
@@ -198,6 +214,9 @@ class CPUKernel(Kernel):
                 raw.append(value)
                 continue
             array = next(given)
+            if array is None and name in self._optional:
+                raw.append(None)
+                continue
             if type(array) is not ndarray or array.dtype is not dtype or not array.flags.carray:
                 return None
             shape, length = array.shape, array.nbytes
@@ -231,11 +250,7 @@ class GPUKernel(Kernel):
         self.place = module_for(device).cuda.Device(int(device.partition(":")[2]))
 
     def bind(self, *arguments: Any, threads: int = THREADS) -> Callable[[], None]:
-        if threads % 32 or not 32 <= threads <= 1024:
-            raise InputError(
-                f"kernel {self.name}: a block of {threads} threads was asked for, but it must be a "
-                "multiple of 32 from 32 to 1024"
-            )
+        self.check_threads(threads)
         values = [value for _, value in self.check(arguments)]
         nothing = np.uint64(0)
         raw = tuple(nothing if value is None else value for value in values)

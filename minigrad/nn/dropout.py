@@ -22,6 +22,9 @@ class Dropout(Module):
     The mask is a function of the layer's key, of each sample's number, and of how often the layer
     was used in this forward (see :func:`minigrad.ops.dropout`). A sample is masked alike whichever
     rank or micro-batch it is in, so N ranks drop what one process drops.
+
+    x has any shape (batch, …). ``rng``, which must be given, draws the key. Raises
+    :class:`InputError` for a rate outside [0, 1) and for a missing ``rng``.
     """
 
     buffers = ("key",)

@@ -20,6 +20,9 @@ class Embedding(Module):
 
     ``rng``, which must be given, draws the first weights from N(0, std²): 1 is the field's habit,
     0.02 that of GPT-2. The gradient is dense: as large as the weight, however few rows it has.
+    Raises :class:`InputError` for sizes below 1, a missing ``rng``, ids that are no integers, and
+    on a CPU for ids outside 0 … words − 1; on a GPU those give wrong rows without a word, see
+    :func:`minigrad.ops.embedding`.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from minigrad.errors import InputError, unknown
 from minigrad.nn.checks import check_features, generator
 from minigrad.nn.init import INITIALISERS, Initialiser
 from minigrad.nn.module import Module, Parameter
-from minigrad.ops.linear import ACTIVATIONS
+from minigrad.ops.linear import check_activation
 
 __all__ = [
     "ELU", "GELU", "Dense", "Flatten", "LeakyReLU", "PReLU", "ReLU", "Sequential", "SiLU",
@@ -50,7 +50,8 @@ class Dense(Module):
 
     ``activation``, ``"relu"`` or ``"gelu"``, is that of a layer of its own, in fewer passes.
     ``rng``, which must be given, draws the first weights; ``init`` is one of
-    :data:`~minigrad.nn.init.INITIALISERS` or a function like those.
+    :data:`~minigrad.nn.init.INITIALISERS` or a function like those. Raises :class:`InputError` for
+    sizes below 1, unknown names, a missing ``rng``, and for x of another last axis.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class Dense(Module):
             raise InputError(
                 f"Dense needs at least 1 input and output, ({inputs}, {outputs}) given"
             )
-        if activation is not None and activation not in ACTIVATIONS:
-            raise unknown("activation of Dense", activation, ACTIVATIONS)
+        if activation is not None:
+            check_activation(activation)
         rng = generator(self, rng)
         if isinstance(init, str):
             if init not in INITIALISERS:

@@ -17,7 +17,11 @@ __all__ = ["BatchNorm1d", "LayerNorm"]
 
 
 class LayerNorm(Module):
-    """(x − mean)/√(var + ε)·scale + shift over the last axis (Ba et al. 2016)."""
+    """(x − mean)/√(var + ε)·scale + shift over the last axis (Ba et al. 2016).
+
+    x (…, features), scale and shift (features,), 1 and 0 at first; the result has x's shape.
+    Raises :class:`InputError` for x of another last axis.
+    """
 
     def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: Any = "float32") -> None:
         self.scale = Parameter(np.ones(features, dtype))

@@ -13,6 +13,7 @@ from minigrad.backend import Array, device_of, to_device
 from minigrad.errors import InputError
 from minigrad.kernels import kernel
 from minigrad.kernels.matmul import capturing
+from minigrad.ops._fused import packed, shares, usable
 
 __all__ = ["dropout"]
 
@@ -29,6 +30,9 @@ def dropout(x: Any, rate: float, key: Sequence[int], counter: int = 0) -> Tensor
     takes the ⌈width/8⌉ blocks that begin at counter + i·⌈width/8⌉, eight numbers of 32 bits each,
     those of ``np.random.Philox``; an element is kept where its number, times 2⁻³², is at least
     ``rate``. Backward draws them again, so no mask is kept.
+
+    Raises :class:`InputError` where rate, key or counter are not in these ranges, and in a step
+    that is captured into a CUDA graph, which would replay one mask.
     """
     if not 0 <= rate < 1:
         raise InputError(f"dropout: rate must be in [0, 1), {rate} was given")
@@ -57,15 +61,15 @@ def _dropout(xp: Any, x: Array, rate: float, key: tuple[int, int], counter: int)
     width, scale = math.prod(x.shape[1:]), 1 / (1 - rate)
     limit = math.ceil(rate * 2**32) - 1  # of integers, those above it are at least rate·2³²
     parts = -(-width // 8)
-    fused = kernel("dropout", like=x) if x.size else None
+    fused = kernel("dropout", like=x) if x.size and usable(x) else None
     if fused is not None:
         y = xp.empty(x.shape, x.dtype)
-        on_cpu, every = type(x) is np.ndarray, rows * parts
-        length = -(-every // max(1, min(64, every // _PARALLEL))) if on_cpu else 256
-        words = [counter >> shift & _WORD - 1 for shift in (0, 64, 128, 192)]
+        on_cpu, every = isinstance(x, np.ndarray), rows * parts
+        length = -(-every // shares(every, _PARALLEL)) if on_cpu else 256
+        words = [(counter >> shift) & (_WORD - 1) for shift in (0, 64, 128, 192)]
         table = (rows, width)
         fused(
-            xp.ascontiguousarray(x).reshape(table), y.reshape(table), *key, *words, limit,
+            packed(xp, x).reshape(table), y.reshape(table), *key, *words, limit,
             scale, length, -(-every // length),
         )  # fmt: skip
         return y

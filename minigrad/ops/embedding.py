@@ -10,10 +10,11 @@ from minigrad.autograd import Tensor, as_array, functions, op
 from minigrad.backend import Array
 from minigrad.errors import InputError
 from minigrad.kernels import kernel
+from minigrad.ops._fused import packed, shares, usable
 
 __all__ = ["embedding"]
 
-_FEW = 1_000  # elements of a gradient, below which NumPy adds them as fast as a kernel is called
+_FEW = 1_500  # elements of a gradient, below which NumPy adds them as fast as a kernel is called
 _PARALLEL = 65_536  # elements that are work enough for one core
 
 
@@ -23,11 +24,16 @@ def embedding(weight: Any, ids: Any) -> Tensor:
 
     The gradient is a dense array of the weight's shape: each id's row gets the sum of its
     gradients, added in the order of the ids, so it is the same to the last bit in every run. Ids
-    outside 0 … words − 1 raise :class:`InputError` on a CPU; on a GPU, where a look at them would
-    stall the stream, the gradient leaves them out.
+    in a Tensor are copied: other ones may be assigned to it before backward. An array is kept as
+    it is.
+
+    Raises :class:`InputError` where shapes or dtypes are others, and on a CPU for ids outside
+    0 … words − 1. On a GPU a look at them would stall the stream, so nothing is raised: such an id
+    takes the row id mod words, as CuPy wraps around, a wrong one that looks like any other, and
+    the gradient leaves it out. Where ids may be wrong, look at them before they go to the GPU.
     """
     weight = weight if isinstance(weight, Tensor) else Tensor(weight)
-    ids = as_array(ids)
+    in_tensor, ids = isinstance(ids, Tensor), as_array(ids)
     if weight.ndim != 2 or ids.dtype.kind not in "iu":
         raise InputError(
             "embedding: a weight of shape (words, features) and integer ids are needed, but a "
@@ -40,7 +46,7 @@ def embedding(weight: Any, ids: Any) -> Tensor:
                 f"embedding: id {low if low < 0 else high} is outside 0 … {words - 1}, the rows of "
                 f"a weight of shape {weight.shape}"
             )
-    return _embedding(weight, ids.astype(np.int64, copy=False))
+    return _embedding(weight, ids.astype(np.int64, copy=in_tensor and isinstance(ids, np.ndarray)))
 
 
 def _embedding_gradient(
@@ -48,18 +54,20 @@ def _embedding_gradient(
 ) -> Any:
     if xp is functions:
         return xp.scatter(g, weight_shape, ids)
-    on_cpu = type(g) is np.ndarray
-    fused = kernel("embedding_gradient", like=g) if g.size > on_cpu * _FEW else None
+    on_cpu = isinstance(g, np.ndarray)
+    fused = None
+    if g.size > on_cpu * _FEW and usable(g):
+        fused = kernel("embedding_gradient", like=g)
     # what is given is all zeros, so rows that no id names need no writing
     dW = xp.zeros(weight_shape, g.dtype) if out is None or not out.flags.c_contiguous else out
     if fused is None:
         xp.add.at(dW, ids, g)
         return dW
     n, features = ids.size, weight_shape[1]
-    ids = xp.ascontiguousarray(ids).reshape(n)
-    length = -(-n // max(1, min(64, n, g.size // _PARALLEL))) if on_cpu else 1
+    ids = packed(xp, ids).reshape(n)
+    length = -(-n // min(n, shares(g.size, _PARALLEL))) if on_cpu else 1
     fused(
-        xp.ascontiguousarray(g).reshape((n, features)), ids, xp.argsort(ids, kind="stable"), dW,
+        packed(xp, g).reshape((n, features)), ids, xp.argsort(ids, kind="stable"), dW,
         length, -(-n // length), threads=min(256, -(-features // 32) * 32),
     )  # fmt: skip
     return dW

@@ -15,6 +15,7 @@ from minigrad.errors import InputError, unknown
 from minigrad.kernels import kernel
 from minigrad.kernels.matmul import product
 from minigrad.ops import activations
+from minigrad.ops._fused import packed, shares, usable
 
 if TYPE_CHECKING:
     from minigrad.kernels.launch import Kernel
@@ -68,9 +69,9 @@ def _dense(xp: Any, x: Array, W: Array, b: Array | None = None) -> Array:
     return y
 
 
-def _fused(name: str, z: Array, b_shape: tuple[int, ...]) -> Kernel | None:
+def _bias_kernel(name: str, z: Array, b_shape: tuple[int, ...]) -> Kernel | None:
     """A kernel of kernels/dense.cu, where it can be used."""
-    return kernel(name, like=z) if z.size and b_shape == z.shape[-1:] else None
+    return kernel(name, like=z) if z.size and b_shape == z.shape[-1:] and usable(z) else None
 
 
 def _fused_gradients(xp: Any, fused: Kernel, g: Array, z: Array, b: Any, out: Any) -> Any:
@@ -78,15 +79,15 @@ def _fused_gradients(xp: Any, fused: Kernel, g: Array, z: Array, b: Any, out: An
     shape, m = g.shape, g.shape[-1]
     if len(shape) != 2:
         g, z = g.reshape((-1, m)), z.reshape((-1, m))
-    g, rows, width, height = xp.ascontiguousarray(g), len(g), m, len(g)
-    if type(g) is not np.ndarray:
+    g, rows = packed(xp, g), len(g)
+    if type(g) is np.ndarray:
+        height, width = -(-rows // min(rows, shares(g.size, _PARALLEL))), m
+    else:
         height, width = 16 if rows > 64 else rows, 256
-    elif g.size >= 2 * _PARALLEL:
-        height = -(-rows // min(64, rows, g.size // _PARALLEL))
     db, dz = xp.empty(m, g.dtype) if out is None else out, xp.empty((rows, m), g.dtype)
     groups = -(-rows // height)
     sums = db[None] if groups == 1 else xp.empty((groups, m), g.dtype)
-    kept = (z,) if b is None else (z, b)
+    kept = (z,) if b is None else (z, packed(xp, b))
     fused(g, *kept, dz, sums, height, width, groups * -(-m // width))
     if groups > 1:
         join = kernel("add_rows", like=g)
@@ -96,7 +97,7 @@ def _fused_gradients(xp: Any, fused: Kernel, g: Array, z: Array, b: Any, out: An
 
 
 def _bias_relu_gradients(xp: Any, g: Any, y: Any, b_shape: tuple[int, ...], out: Any) -> Any:
-    fused = None if xp is functions else _fused("bias_relu_gradient", y, b_shape)
+    fused = None if xp is functions else _bias_kernel("bias_relu_gradient", y, b_shape)
     if fused is not None:
         return _fused_gradients(xp, fused, g, y, None, out)
     dz = g * (y > 0)
@@ -109,16 +110,16 @@ def _bias_relu(xp: Any, z: Array, b: Array) -> Array:
     """max(z + b, 0), written over z, which nobody else may hold."""
     if getattr(b, "dtype", None) is not z.dtype:
         return xp.maximum(z + b, 0)
-    fused = _fused("bias_relu", z, b.shape)
+    fused = _bias_kernel("bias_relu", z, b.shape)
     if fused is None:
         z += b
         return xp.maximum(z, 0, out=z)
-    fused(z if z.ndim == 2 else z.reshape((-1, z.shape[-1])), b, z.size)
+    fused(z if z.ndim == 2 else z.reshape((-1, z.shape[-1])), packed(xp, b), z.size)
     return z
 
 
 def _bias_gelu_gradients(xp: Any, g: Any, z: Any, b: Any, b_shape: Any, out: Any) -> Any:
-    fused = None if xp is functions else _fused("bias_gelu_gradient", z, b_shape)
+    fused = None if xp is functions else _bias_kernel("bias_gelu_gradient", z, b_shape)
     if fused is not None and b.dtype is z.dtype:
         return _fused_gradients(xp, fused, g, z, b, out)
     dz = activations.gelu_gradient(xp, g, z + b)
@@ -128,12 +129,14 @@ def _bias_gelu_gradients(xp: Any, g: Any, z: Any, b: Any, b_shape: Any, out: Any
 @op(joint=(("b", "z"), _bias_gelu_gradients))
 def _bias_gelu(xp: Any, z: Array, b: Array) -> Array:
     """gelu(z + b)."""
-    fused = _fused("bias_gelu", z, b.shape) if getattr(b, "dtype", None) is z.dtype else None
+    fused = None
+    if getattr(b, "dtype", None) is z.dtype:
+        fused = _bias_kernel("bias_gelu", z, b.shape)
     if fused is None:
         return within(xp, activations.gelu, z + b)
     y = xp.empty(z.shape, z.dtype)
     table = (-1, z.shape[-1])
-    fused(z.reshape(table), b, y.reshape(table), z.size)
+    fused(z.reshape(table), packed(xp, b), y.reshape(table), z.size)
     return y
 
 
@@ -144,15 +147,27 @@ ACTIVATIONS = {
 }
 
 
+def check_activation(given: Any) -> None:
+    """Raise :class:`InputError` unless ``given`` is a name that :func:`dense` knows."""
+    if isinstance(given, str) and given in ACTIVATIONS:
+        return
+    if isinstance(given, str):
+        said = str(unknown("activation of a dense layer", given, ACTIVATIONS))
+    else:
+        names = " or ".join(f"'{name}'" for name in ACTIVATIONS)
+        said = f"the activation of a dense layer is a name, {names}, but {given!r} was given"
+    raise InputError(f"{said}; other activations are layers of their own, nn.Tanh() and so on")
+
+
 def dense(x: Any, W: Any, b: Any = None, activation: str | None = None) -> Tensor:
     """x·W + b: x (…, n), W (n, m), b (m,) or ``None``; the result is (…, m).
 
     ``activation`` is ``"relu"`` or ``"gelu"`` (the tanh form), applied in the pass that adds b.
+    Raises :class:`InputError` for other activations, and where the shapes do not fit.
     """
     if activation is None:
         return _dense(x, W, b)
-    if activation not in ACTIVATIONS:
-        raise unknown("activation of a dense layer", activation, ACTIVATIONS)
+    check_activation(activation)
     with_bias, alone, enough = ACTIVATIONS[activation]
     if b is None or _elements(x, W) < enough:
         return alone(_dense(x, W, b))

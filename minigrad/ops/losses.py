@@ -10,9 +10,10 @@ import numpy as np
 from minigrad.autograd import Tensor, as_array, functions, op, within
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError, unknown
+from minigrad.ops._fused import block_of, packed, row_kernel
 from minigrad.ops.activations import sigmoid
 from minigrad.ops.elementwise import abs, clip, log, mul, square, sub
-from minigrad.ops.reductions import block_of, log_softmax, mean, row_kernel, sum
+from minigrad.ops.reductions import log_softmax, mean, sum
 from minigrad.ops.shaping import reshape
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "huber", "mae", "mse"]
@@ -140,8 +141,7 @@ def _label_gradient(
     else:
         fused = row_kernel("cross_entropy_gradient", logits)
         if fused is not None:
-            g = xp.ascontiguousarray(g, dtype=logits.dtype)
-            logits = xp.ascontiguousarray(logits)
+            g, logits = packed(xp, g, logits.dtype), packed(xp, logits)
             dz = xp.empty_like(logits)
             fused(logits, labels, parts, g, dz, smoothing, threads=block_of(classes))
             return dz
@@ -161,7 +161,7 @@ def _cross_entropy(
     if fused is not None:
         losses = xp.empty(len(labels), logits.dtype)
         threads = block_of(logits.shape[1])
-        fused(xp.ascontiguousarray(logits), labels, losses, parts, smoothing, threads=threads)
+        fused(packed(xp, logits), labels, losses, parts, smoothing, threads=threads)
         return losses
     parts[:, 0] = logits.max(axis=1)
     z = logits - parts[:, :1]
@@ -191,15 +191,19 @@ def cross_entropy(
 
     ``label_smoothing``, 0 ≤ ε < 1, spreads the share ε of each target evenly over all classes:
     −(1−ε) ln p of the true class − ε · mean ln p (Szegedy et al. 2016, §7).
+
+    Labels in a Tensor are copied: other ones may be assigned to it before backward. An array is
+    kept as it is.
     """
-    if not 0 <= label_smoothing < 1:
+    if not _is_share(label_smoothing):
         raise InputError(
-            f"cross_entropy: label_smoothing is a share from 0 to below 1, {label_smoothing} was "
-            "given; 0 leaves targets as they are, 0.1 is usual"
+            "cross_entropy: label_smoothing is a number from 0 to below 1, "
+            f"{label_smoothing!r} was given; 0 leaves targets as they are, 0.1 is usual"
         )
     if not isinstance(prediction, Tensor):
         prediction = Tensor(prediction)
-    labels = labels.data if isinstance(labels, Tensor) else labels
+    in_tensor = isinstance(labels, Tensor)
+    labels = labels.data if in_tensor else labels
     if isinstance(labels, list | tuple | int):
         labels = np.asarray(labels)
         labels = labels.astype(prediction.dtype) if labels.dtype.kind == "f" else labels
@@ -210,11 +214,12 @@ def cross_entropy(
         return _reduce(-sum(logs * labels, axis=-1), weights, reduction)
     _check_labels(prediction, labels)
     shape, classes = labels.shape, prediction.shape[-1]
+    labels = labels.astype(np.int64, copy=in_tensor and isinstance(labels, np.ndarray))
     if len(shape) != 1:
         prediction, labels = reshape(prediction, (labels.size, classes)), labels.reshape(-1)
     xp = array_module(labels)
     if from_logits:
-        labels = xp.ascontiguousarray(labels, dtype=np.int64)
+        labels = packed(xp, labels)
         dtype = prediction.dtype if prediction.dtype.kind == "f" else np.float64
         parts = xp.empty((len(labels), 2), dtype)
         losses = _cross_entropy(prediction, labels, parts, float(label_smoothing))
@@ -224,6 +229,13 @@ def cross_entropy(
         if label_smoothing:
             losses = (1 - label_smoothing) * losses - label_smoothing * mean(logs, axis=-1)
     return _reduce(losses if len(shape) == 1 else reshape(losses, shape), weights, reduction)
+
+
+def _is_share(x: Any) -> bool:
+    try:
+        return bool(0 <= x < 1)
+    except TypeError:
+        return False
 
 
 def _log_probabilities(p: Tensor) -> Tensor:

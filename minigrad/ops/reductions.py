@@ -14,7 +14,7 @@ import numpy as np
 from minigrad.autograd import Tensor, functions, op
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
-from minigrad.kernels import kernel
+from minigrad.ops._fused import block_of, packed, row_kernel
 
 if TYPE_CHECKING:
     from minigrad.kernels.launch import Kernel
@@ -217,21 +217,7 @@ def log_softmax(xp: Any, x: Array, axis: int = -1) -> Array:
     return z - xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
 
 
-def block_of(width: int) -> int:
-    """The threads of a GPU block that has a row of this width to itself: for 8 elements each, but
-    not so many that a processor has room for one block only."""
-    return 512 if width >= 4096 else 32 * (width // 256 + 1)
-
-
-SMALL = 2048  # elements; below it NumPy's calls take no longer than a kernel's checks
-
-
-def row_kernel(name: str, x: Array) -> Kernel | None:
-    """The kernel for the rows of ``x``, or ``None`` where NumPy's formula is to be used."""
-    return None if x.size < SMALL and type(x) is np.ndarray else kernel(name, like=x)
-
-
-def _fused(name: str, x: Array, *vectors: Any) -> Kernel | None:
+def _norm_kernel(name: str, x: Array, *vectors: Any) -> Kernel | None:
     """The kernel of layer norm, where x has rows, and its vectors are of their dtype and length."""
     if x.size == 0 or any((v.dtype, v.shape) != (x.dtype, x.shape[-1:]) for v in vectors):
         return None
@@ -242,12 +228,12 @@ _GROUP = 32  # rows of which a block adds up the gradients of scale and shift
 
 
 def _layer_norm_gradient(xp: Any, g: Any, x: Any, scale: Any, epsilon: float) -> Any:
-    fused = None if xp is functions else _fused("layer_norm_gradient", x, scale)
+    fused = None if xp is functions else _norm_kernel("layer_norm_gradient", x, scale)
     if fused is not None:
         features = x.shape[-1]
-        rows = xp.ascontiguousarray(x).reshape(-1, features)
-        g = xp.ascontiguousarray(g, dtype=x.dtype).reshape(rows.shape)
-        scale, dx = xp.ascontiguousarray(scale), xp.empty_like(rows)
+        rows = packed(xp, x).reshape(-1, features)
+        g = packed(xp, g, x.dtype).reshape(rows.shape)
+        scale, dx = packed(xp, scale), xp.empty_like(rows)
         sums = xp.empty((2, -(-len(rows) // _GROUP), features), x.dtype)
         fused(rows, scale, g, dx, *sums, epsilon, _GROUP, threads=block_of(features))
         return dx.reshape(x.shape), *(sums[:, 0] if sums.shape[1] == 1 else sums.sum(axis=1))
@@ -261,12 +247,17 @@ def _layer_norm_gradient(xp: Any, g: Any, x: Any, scale: Any, epsilon: float) ->
 
 @op(joint=(("x", "scale", "shift"), _layer_norm_gradient))
 def layer_norm(xp: Any, x: Array, scale: Array, shift: Array, epsilon: float = 1e-5) -> Array:
-    """(x − mean)/√(var + ε) · scale + shift over the last axis (Ba et al. 2016)."""
-    fused = _fused("layer_norm", x, scale, shift)
+    """(x − mean)/√(var + ε) · scale + shift over the last axis (Ba et al. 2016).
+
+    x (…, features), scale and shift (features,), or of any shape that broadcasts to x; the result
+    has x's shape. ε > 0 keeps rows of equal numbers from a division by 0. Raises
+    :class:`InputError` where the shapes do not fit.
+    """
+    fused = _norm_kernel("layer_norm", x, scale, shift)
     if fused is not None:
         features = x.shape[-1]
-        rows = xp.ascontiguousarray(x).reshape(-1, features)
-        scale, shift = xp.ascontiguousarray(scale), xp.ascontiguousarray(shift)
+        rows = packed(xp, x).reshape(-1, features)
+        scale, shift = packed(xp, scale), packed(xp, shift)
         y = xp.empty_like(rows)
         fused(rows, scale, shift, y, epsilon, threads=block_of(features))
         return y.reshape(x.shape)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
+import time
+import types
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +44,23 @@ for _ in range(20):
     optimizer.step()
     print(f"{loss.item():.5f}")
 """
+FORK = """
+import os, sys, numpy as np, minigrad as mg
+from minigrad import nn, optim
+model = nn.Dense(600, 600, rng=np.random.default_rng(0))
+optimizer = optim.AdamW(model, 0.01)
+def step():
+    for p in model.parameters():
+        p.grad = np.ones(p.shape, p.dtype)
+    optimizer.step()
+    return sum(float(np.abs(p.data).sum()) for p in model.parameters())
+step()
+child = os.fork()
+last = step()
+print(f"{last:.6f}", flush=True)
+if child:
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 posix = pytest.mark.skipif(os.name != "posix", reason="the fake compilers are shell scripts")
 
@@ -49,6 +70,7 @@ def start(code: str, **environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", code], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environ,
+        start_new_session=True,
     )  # fmt: skip
 
 
@@ -88,7 +110,7 @@ def test_sixteen_processes_at_once_on_an_empty_cache(place: Path) -> None:
     answers = [process.communicate(timeout=120) for process in processes]
     assert answers == [(TWICE, "")] * 16
     (library,) = made(place)
-    assert made(place, "*.part") == []
+    assert made(place, "*") == [library], "no parts and no locks are left"
     assert library.name.startswith("cast-float-")
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
 
@@ -109,6 +131,40 @@ def test_compiled_once_and_found_again(place: Path) -> None:
     before = library.stat()
     assert run(SCALE, PATH=os.environ["PATH"]) == (TWICE, "")
     assert library.stat() == before
+
+
+@needs_compiler
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_of_a_fork_can_step() -> None:
+    """OpenMP's threads do not survive a fork: the child must not wait for them."""
+    process = start(FORK, OMP_NUM_THREADS="2")
+    try:
+        out, errors = process.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert process.returncode == 0, errors
+    first, second = out.split()
+    assert first == second
+
+
+@posix
+def test_one_at_a_time_though_locks_are_removed(tmp_path: Path) -> None:
+    """Whoever waits for a lock that is removed meanwhile must not share the work with another."""
+    code = f"""
+import time
+from pathlib import Path
+from minigrad.kernels.build import _one_at_a_time
+here, place = Path({str(tmp_path / "here")!r}), Path({str(tmp_path)!r})
+for _ in range(30):
+    with _one_at_a_time(place / "x.lock"):
+        here.touch(exist_ok=False)
+        time.sleep(0.001)
+        here.unlink()
+"""
+    processes = [start(code) for _ in range(4)]
+    assert [process.communicate(timeout=60) for process in processes] == [("", "")] * 4
+    assert made(tmp_path, "*") == []
 
 
 @needs_compiler
@@ -170,6 +226,48 @@ def test_a_compiler_that_fails_says_so_once(
     assert f"{fake} could not compile cast.cu" in errors
     assert "MINIGRAD_CPU_KERNELS=0" in errors
     assert made(place, "*.so") == made(place, "*.part") == []
+
+
+@posix
+def test_a_failure_is_remembered_for_a_while(place: Path, tmp_path: Path) -> None:
+    """One of many processes tries, all say why, and of the ranks on a node the first alone."""
+    log = tmp_path / "log"
+    fake = script(tmp_path / "fake", f"echo >> {log}; echo cannot do it >&2; exit 1")
+    processes = [start(SCALE, CXX=fake) for _ in range(4)]
+    for out, errors in (process.communicate(timeout=60) for process in processes):
+        assert (out, errors.count("cannot do it")) == ("numpy\n", 1)
+    tries = len(["-fopenmp", "-fopenmp-simd"])
+    assert len(log.read_text()) == tries
+    (failed,) = made(place, "*")
+    assert failed.read_text() == "cannot do it"
+    for rank, times in (("0", 1), ("3", 0)):
+        for name in ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK"):
+            assert run(SCALE, CXX=fake, **{name: rank})[1].count("cannot do it") == times
+    assert len(log.read_text()) == tries
+    with pytest.raises(CompileError, match="cannot do it"):
+        build.library_file((fake,), source.find("to_half"), "float32", again=True)
+    assert len(log.read_text()) == 2 * tries
+    old = time.time() - 601
+    os.utime(failed, (old, old))
+    run(SCALE, CXX=fake)
+    assert len(log.read_text()) == 3 * tries
+
+
+@needs_compiler
+@posix
+def test_a_failure_that_is_mended_is_forgotten(place: Path, tmp_path: Path) -> None:
+    good = tmp_path / "good"
+    fake = script(tmp_path / "fake", f'[ -e {good} ] || exit 1; exec {real_compiler()} "$@"')
+    file = source.find("to_half")
+    for again in (False, True):
+        with pytest.raises(CompileError, match="exit code 1"):
+            build.library_file((fake,), file, "float32", again)
+    good.touch()
+    with pytest.raises(CompileError, match="exit code 1"):
+        build.library_file((fake,), file, "float32")
+    library = build.library_file((fake,), file, "float32", again=True)
+    assert build.library_file((fake,), file, "float32") == library
+    assert made(place, "*") == [library]
 
 
 @posix
@@ -251,13 +349,12 @@ def test_what_the_key_depends_on(place: Path, monkeypatch: pytest.MonkeyPatch) -
     """The text with its includes, the dtype, the compiler, its flags, and this processor."""
     command, file = compiler(), source.find("to_half")
     assert command is not None
-    names = []
+    names: list[str] = []
 
     def key(file: source.Source = file, real: str = "float32", *words: str) -> str:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(build, "_cached", lambda name, make: names.append(name))
-            patch.setattr(build.ctypes, "CDLL", lambda path: None)
-            compile_host((*command, *words), file, real)
+            patch.setattr(build, "_cached", lambda name, *rest: names.append(name))
+            build.library_file((*command, *words), file, real)
         return names[-1]
 
     base = key()
@@ -273,6 +370,55 @@ def test_what_the_key_depends_on(place: Path, monkeypatch: pytest.MonkeyPatch) -
     assert key() != base
     monkeypatch.undo()
     monkeypatch.setattr(build, "_identity", lambda word: "another version")
+    assert key() != base
+    assert len(set(names)) == len(names) - 1
+
+
+def test_what_a_gpus_key_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text with its includes, the dtype, NVRTC's version and options, and the capability."""
+    (tmp_path / "kept").write_bytes(b"cubin")
+    file = source.find("to_half")
+    names: list[str] = []
+    found: dict[str, Any] = {"version": (13, 0), "headers": "/here", "capability": "90"}
+    modules: dict[str, Any] = {
+        "cupy_backends.cuda.libs.nvrtc": types.SimpleNamespace(getVersion=lambda: found["version"]),
+        "cuda.pathfinder": types.SimpleNamespace(
+            find_nvidia_header_directory=lambda name: found["headers"]
+        ),
+    }
+    cupy = types.SimpleNamespace(
+        RawModule=lambda *, path: path,
+        cuda=types.SimpleNamespace(
+            Device=lambda index: types.SimpleNamespace(compute_capability=found["capability"])
+        ),
+    )
+
+    def cached(name: str, *rest: object) -> Path:
+        names.append(name)
+        return tmp_path / "kept"
+
+    monkeypatch.setattr(build, "require", lambda name, extra: modules[name])
+    monkeypatch.setattr(build, "module_for", lambda device: cupy)
+    monkeypatch.setattr(build, "_cached", cached)
+
+    def key(file: source.Source = file, real: str = "float32", **changed: Any) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in changed.items():
+                patch.setitem(found, name, value)
+            build.gpu_module.__wrapped__(file, real, 0)
+        return names[-1]
+
+    base = key()
+    assert key() == base
+    changed = {"common.cuh": file.files["common.cuh"] + "\n"}
+    assert key(replace(file, files=file.files | changed)) != base
+    assert key(real="float64") != base
+    assert key(version=(13, 1)) != base
+    assert key(headers="/there") != base
+    assert key(headers=None) != base
+    assert key(capability="80") != base
+    options = build.gpu_options
+    monkeypatch.setattr(build, "gpu_options", lambda real: (*options(real), "-G"))
     assert key() != base
     assert len(set(names)) == len(names) - 1
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.backend import device_count
+from minigrad.errors import InputError
 from minigrad.kernels import casting, kernel, reference
 
 SIZES = [0, 1, 31, 32, 33, 255, 256, 257, 5000]
@@ -97,6 +98,30 @@ def test_the_functions(compiled: bool, n: int) -> None:
         wanted = to_half(half.astype(np.float32), -2.0)
         casting.scale_half(half, -2.0)
     same_bits(half, wanted)
+
+
+@pytest.mark.parametrize("n", [5, 2000])
+def test_the_functions_take_arrays_with_gaps(n: int) -> None:
+    x = np.linspace(-3e5, 3e5, 2 * n, dtype=np.float32)[::-2]
+    half, back = np.empty(2 * n, np.float16)[::2], np.empty(n, np.float32)
+    same_bits(casting.to_half(x, half, 0.25), to_half(x, 0.25))
+    same_bits(casting.to_float(half, back, 4.0), to_float(half, 4.0))
+    wanted = to_half(half.astype(np.float32), -2.0)
+    casting.scale_half(half, -2.0)
+    same_bits(half, wanted)
+
+
+@pytest.mark.parametrize("n", [5, 2000])
+def test_other_dtypes_and_shapes_are_refused(n: int) -> None:
+    x, half = np.ones(n, np.float32), np.ones(n, np.float16)
+    for call, says in (
+        (lambda: casting.to_half(half, half), r"to_half takes float32 \(n,\) and float16 \(n,\)"),
+        (lambda: casting.to_half(x, half[1:]), rf"but float32 \({n},\) and float16 \({n - 1},\)"),
+        (lambda: casting.to_float(half, x[:, None]), rf"float32 \({n}, 1\) came"),
+        (lambda: casting.scale_half(x, 2.0), r"scale_half takes float16 \(n,\), but float32"),
+    ):
+        with pytest.raises(InputError, match=says):
+            call()
 
 
 @pytest.mark.gpu

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from minigrad.errors import InputError
-from minigrad.kernels import build, kernel, launch, reference, source
+from minigrad.kernels import build, kernel, launch, reference, source, switched_off
 from minigrad.kernels.launch import CPUKernel, GPUKernel, Kernel
 from minigrad.kernels.source import find
 
@@ -68,7 +69,10 @@ WRONG = {
     "shorter": (other("m", lambda x: x[:7]), "'m' has 7 along 'n', but theta has 8"),
     "longer": (other("v", lambda x: np.append(x, x)), "'v' has 16 along 'n', but theta has 8"),
     "two axes": (other("g", lambda x: x.reshape(2, 4)), r"'g' has shape \(2, 4\)"),
-    "too few numbers": (other("hyper", lambda x: x[:-1]), f"'hyper' has {FIELDS['hyper'] - 1}"),
+    "too few numbers": (
+        other("hyper", lambda x: x[:3]),
+        f"'hyper' has 3 numbers, but struct Adam has {FIELDS['hyper']}$",
+    ),
     "device": (other("g", OnGPU), "'g' lives on cuda:0, but this kernel on cpu"),
     "dtype": (other("m", lambda x: x.astype(np.float64)), "'m' has dtype float64, .* float32"),
     "byte order": (other("m", lambda x: x.astype(">f4")), "'m' has dtype >f4, .* float32"),
@@ -160,10 +164,14 @@ def test_numbers_of_any_kind(scale: Any, result: float) -> None:
     x, y = np.ones(3, np.float32), np.zeros(3, np.float16)
     to_half = kernel("to_half", like=x)
     assert to_half is not None
-    for call in (lambda: to_half(x, y, scale), to_half.bind(x, y, scale)):
+    calls: list[Callable[[], None]] = [
+        lambda: to_half(x, y, scale),
+        to_half.bind(x, y, scale),
+    ]
+    for call in calls:
         y[:] = 7
         call()
-        np.testing.assert_array_equal(y, np.float16([result] * 3))
+        np.testing.assert_array_equal(y, np.full(3, result).astype(np.float16))
 
 
 def test_what_is_only_read_may_be_shared_and_read_only() -> None:
@@ -201,6 +209,31 @@ def test_unknown_names_and_dtypes_without_a_kernel() -> None:
         assert kernel("adam", like=np.ones(1)) is None
 
 
+@pytest.mark.parametrize("like", [[1.0], 1.0, None])
+def test_like_is_an_array(like: Any) -> None:
+    with pytest.raises(InputError, match=f"kernel adam: like is {type(like).__name__}, but must"):
+        kernel("adam", like=like)
+
+
+@pytest.mark.parametrize(
+    ("given", "off"),
+    [("0", True), ("off", True), ("False", True), ("no ", True), ("1", False), ("on", False),
+     ("TRUE", False), ("yes", False), ("", False), (None, False)],
+)  # fmt: skip
+def test_the_switch(given: str | None, off: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINIGRAD_CPU_KERNELS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("MINIGRAD_CPU_KERNELS", given)
+    assert switched_off() is off
+
+
+@pytest.mark.parametrize("given", ["2", "maybe", "-1", "01"])
+def test_the_switch_knows_no_other_word(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIGRAD_CPU_KERNELS", given)
+    with pytest.raises(InputError, match=f"MINIGRAD_CPU_KERNELS is '{given}', but must be 1"):
+        switched_off()
+
+
 class FakeGPU:
     """What launch.py and build.py see of CuPy; launches are written down."""
 
@@ -234,9 +267,11 @@ def to_half_on(gpu: Any, device: str = "cuda:0") -> Kernel:
 @pytest.mark.parametrize(("capability", "shown"), [("70", "7.0"), ("61", "6.1")])
 def test_an_old_gpu_is_refused(gpu: FakeGPU, capability: str, shown: str) -> None:
     gpu.capability = capability
-    says = rf"kernel file cast\.cu: cuda:0 has compute capability {shown}, but at least 7\.5"
-    with pytest.raises(InputError, match=says):
+    says = rf": cuda:0 has compute capability {shown}, but at least 7\.5"
+    with pytest.raises(InputError, match=f"kernels to_half, to_float, scale_half{says}"):
         build.gpu_module.__wrapped__(find("to_half"), "float32", 0)
+    with pytest.raises(InputError, match=f"kernel to_float{says}"):
+        kernel("to_float", like=OnGPU(np.empty(8, np.float32)))
 
 
 def test_a_launch_on_a_gpu(gpu: FakeGPU, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,10 +284,17 @@ def test_a_launch_on_a_gpu(gpu: FakeGPU, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [type(value) for value in raw[2:]] == [np.float64, np.int64]
 
 
-@pytest.mark.parametrize("threads", [0, 16, 33, 1056])
-def test_odd_blocks_are_refused(gpu: FakeGPU, threads: int) -> None:
-    with pytest.raises(InputError, match=f"kernel to_half: a block of {threads} threads"):
-        to_half_on(gpu)(None, None, 1.0, threads=threads)
+@pytest.mark.parametrize("threads", [0, 16, 17, 33, 1056, 64.0, None])
+def test_odd_blocks_are_refused_on_a_gpu_and_on_a_cpu(gpu: FakeGPU, threads: Any) -> None:
+    x, y = np.ones(3, np.float32), np.zeros(3, np.float16)
+    on_cpu = kernel("to_half", like=x)
+    assert on_cpu is not None
+    for call in (to_half_on(gpu), on_cpu, on_cpu.bind):
+        with pytest.raises(InputError, match=f"kernel to_half: a block of {threads} threads"):
+            call(x, y, 1.0, threads=threads)
+    assert not y.any()
+    on_cpu(x, y, 1.0, threads=64)
+    assert y.all()
 
 
 @pytest.mark.parametrize(

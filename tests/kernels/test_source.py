@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,125 @@ def test_names_are_given_once() -> None:
 
 
 def test_an_unknown_kernel_is_named_with_its_neighbour() -> None:
-    with pytest.raises(InputError, match=r"unknown kernel 'halv'.*'to_half'"):
-        source.find("halv")
+    with pytest.raises(InputError, match=r"unknown kernel 'to_halv'.*'to_half'"):
+        source.find("to_halv")
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ("const real *x,", ("real", True)),
+        ("const real * x,", ("real", True)),
+        ("const  real*x,", ("real", True)),
+        ("i64 *x,", ("i64", False)),
+        ("u8  * x,", ("u8", False)),
+    ],
+)
+def test_a_star_may_stand_where_it_likes(
+    declared: str, expected: tuple[str, bool], tmp_path: Path
+) -> None:
+    file = written(tmp_path, f"ELEMENTS(f,\n    {declared} // (n)\n    i64 n) {{\n}}\n")
+    type_, const = expected
+    assert file.entries["f"].parameters[0] == Parameter("x", type_, True, const, False, ("n",))
+
+
+REST = "    i64 n) {\n}\n"
+SLIPS = {
+    "no shape": ("    real* x,\n" + REST, r"2: kernel f: 'x' has no shape .* write // \(n\)"),
+    "no parentheses": ("    real* x, // n\n" + REST, "2: kernel f: 'x' has no shape"),
+    "empty": ("    real* x, // ()\n" + REST, "2: kernel f: 'x' has no shape"),
+    "later": ("    real* x, // (n)\n    u8* y,\n" + REST, "3: kernel f: 'y' has no shape"),
+    "sum": ("    real* x, // (n + 1)\n" + REST, "2: kernel f: the shape of 'x' holds more"),
+    "int": ("    int n,\n" + REST, "2: kernel f: 'n' is of type int, .* one of real, .*i64"),
+    "half": ("    half s,\n" + REST, "2: kernel f: 's' is of type half, but a number must be"),
+    "long": ("    long* x, // (n)\n" + REST, "2: kernel f: 'x' points to long, .*half.* struct"),
+    "unknown struct": ("    const Other* x,\n" + REST, "2: kernel f: 'x' points to Other"),
+    "struct by value": ("    Base x,\n" + REST, "2: kernel f: 'x' is of type Base"),
+    "two stars": ("    real** x, // (n)\n" + REST, r"2: kernel f: 'real\*\* x' is not TYPE name"),
+    "two words": ("    unsigned int x,\n" + REST, "2: kernel f: 'unsigned int x' is not"),
+    "no comma": ("    real* x // (n)\n    real y,\n    real* n) {\n}\n", "4: kernel f: 'n' has"),
+    "no count": ("    real* x) { // (n)\n}\n", "2: kernel f: 'x' has no shape"),
+    "last": ("    real* x, // (n)\n    double n) {\n}\n", "3: kernel f: its last .* i64"),
+    "last a pointer": ("    i64* n // (n)\n) {\n}\n", "3: kernel f: its last parameter"),
+    "nothing": (") {\n}\n", "1: kernel f: its last parameter"),
+    "no end": ("    i64 n);\n", r"1: kernel f does not go on as NAME, parameters\) \{"),
+    "twice": (REST + "ELEMENTS(f,\n" + REST, "4: kernel f is defined before"),
+    "floats": (
+        "    const S* s, //\n" + REST + "struct S { // two\n    double a;\n    float b;\n};\n",
+        "7: struct S has 'float b', but a kernel's numbers are 'double a, b;'",
+    ),
+    "an array": (
+        "    const S* s, //\n" + REST + "struct S { double a[3]; };\n",
+        r"5: struct S has 'double a\[3\]'",
+    ),
+    "no such base": (
+        "    const S* s, //\n" + REST + "struct S : Bass {\n    double a;\n};\n",
+        "5: struct S is made from 'Bass', but there is no struct of this name",
+    ),
+    "its own base": (
+        "    const S* s, //\n    float x,\n    char y,\n" + REST + "struct S : S { };\n",
+        "4: kernel f: 'y' is of type char",
+    ),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_slips_are_named_with_file_line_and_entry(slip: str, tmp_path: Path) -> None:
+    text, says = SLIPS[slip]
+    between = "" if text.startswith(")") else "\n"
+    with pytest.raises(InputError, match=rf"^one\.cu:{says}"):
+        written(tmp_path, f"ELEMENTS(f,{between}{text}")
+
+
+def test_a_struct_in_one_line_ends_there(tmp_path: Path) -> None:
+    text = "struct A { i64 i; };\nstruct A2 { double a; };\nstruct B : public A2 {\n"
+    file = written(
+        tmp_path, text + "    double c;\n};\n" + "ELEMENTS(f,\n    const B* b,\n    i64 n) {\n}\n"
+    )
+    assert file.structs == {"A2": ("a",), "B": ("a", "c")}
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of kernels in the place of minigrad's."""
+    monkeypatch.setattr(source, "folder", lambda: tmp_path)
+    for cached in (source._all, source.find):
+        cached.cache_clear()
+    yield tmp_path
+    monkeypatch.undo()
+    for cached in (source._all, source.find):
+        cached.cache_clear()
+
+
+def test_a_bad_file_stops_no_other(own: Path) -> None:
+    (own / "bad.cu").write_text("ELEMENTS(f,\n    int n) {\n}\n")
+    (own / "binary.cu").write_bytes(b"ELEMENTS(b,\n\xff")
+    (own / "good.cu").write_text("ELEMENTS(g,\n    i64 n) {\n}\n")
+    assert list(source.sources()) == ["good"]
+    assert source.find("g").name == "good"
+    for name, says in {"f": r"bad\.cu:2: kernel f", "b": r"binary\.cu: cannot be read"}.items():
+        with pytest.raises(InputError, match=says):
+            source.find(name)
+    with pytest.raises(InputError, match="unknown kernel 'h'"):
+        source.find("h")
+    assert [str(error).split(": ")[0].split("/")[-1] for error in source.faults()] == [
+        "bad.cu:2", "binary.cu",
+    ]  # fmt: skip
+
+
+def test_an_entry_in_two_files_names_both(own: Path) -> None:
+    for name in ("one", "two"):
+        text = f"ELEMENTS(f,\n    i64 n) {{\n}}\nELEMENTS({name},\n    i64 n) {{\n}}\n"
+        (own / f"{name}.cu").write_text(text)
+    assert source.find("two").name == "two"
+    with pytest.raises(InputError, match=r"kernel f is defined in .*one\.cu and in .*two\.cu"):
+        source.find("f")
+    assert any("two.cu" in str(error) for error in source.faults())
+
+
+def test_no_file_here_has_a_slip() -> None:
+    assert source.faults() == []
+    assert {s.path for s in source.sources().values()} == set(source.folder().glob("*.cu"))
 
 
 @pytest.mark.parametrize("path", sorted(source.folder().glob("*.cu*")), ids=lambda path: path.name)

@@ -150,6 +150,8 @@ def test_a_wrong_shape_names_the_layer_and_both_shapes(
         (lambda: nn.Dense(3, -1, rng=RNG(0)), "at least 1 input and output, (3, -1) given"),
         (lambda: nn.Dense(3, 3, rng=RNG(0), init="he_norml"), "did you mean 'he_normal'?"),
         (lambda: dense("float32", activation="rleu"), "did you mean 'relu'?"),
+        (lambda: dense("float32", activation="tanh"), "layers of their own, nn.Tanh() and so on"),
+        (lambda: dense("float32", activation=nn.ReLU()), "but ReLU() was given; other activations"),
         (lambda: nn.Embedding(0, 3, rng=RNG(0)), "at least 1 word and feature, (0, 3) given"),
         (lambda: nn.Embedding(5, 3), "Embedding draws from a generator that you give it"),
         (lambda: nn.Dropout(1.0, rng=RNG(0)), "rate must be in [0, 1), 1.0 was given"),

@@ -332,6 +332,8 @@ ROWS = np.ones((2, 3))
         (lambda: ops.cross_entropy(ROWS, [0, 1], label_smoothing=1), "below 1, 1 was given"),
         (lambda: ops.cross_entropy(ROWS, [0, 1], label_smoothing=-0.1), "below 1, -0.1 was given"),
         (lambda: ops.cross_entropy(ROWS, [0, 1], label_smoothing=np.nan), "below 1, nan was"),
+        (lambda: ops.cross_entropy(ROWS, [0, 1], label_smoothing="0.1"), "below 1, '0.1' was"),
+        (lambda: ops.cross_entropy(ROWS, [0, 1], label_smoothing=None), "below 1, None was given"),
         (lambda: ops.mse(ROWS, np.ones(3)), r"\(2, 3\) and targets of shape \(3,\) must agree"),
         (lambda: ops.mae(ROWS, np.ones((3, 2))), "must agree; reshape one"),
         (lambda: ops.huber(ROWS, np.ones((2, 1))), "must agree; reshape one"),
