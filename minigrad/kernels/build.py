@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import os
 import platform
 import shlex
@@ -12,19 +11,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from minigrad.backend import module_for
 from minigrad.errors import InputError, require
+from minigrad.kernels.cache import SEAL, CompileError, cached, digest, own_folder
 from minigrad.kernels.source import Source
 
 __all__ = [
-    "CompileError", "cache_folder", "compile_host", "compiler", "gpu_binary", "gpu_capability",
-    "gpu_module", "gpu_options", "host_library", "library_file", "names_no_program",
+    "compile_host", "compiler", "gpu_binary", "gpu_capability", "gpu_module", "gpu_options",
+    "host_library", "library_file", "names_no_program",
 ]  # fmt: skip
 
 REAL = {"float32": "float", "float64": "double"}
@@ -35,14 +33,8 @@ FLAGS = (
     "-fno-trapping-math", "-ffp-contract=off", "-Wno-unknown-pragmas", "-x", "c++",
 )  # fmt: skip
 OLDEST_GPU = 75  # compute capability 7.5: what CUDA 13 still compiles for
-_SEAL = 20  # bytes of a digest, at the end of each file in the cache
-_REMEMBERED = 600  # seconds for which what failed is not tried again
 _LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 _complained: set[tuple[str, ...]] = set()
-
-
-class CompileError(RuntimeError):
-    """What a compiler said when it failed."""
 
 
 def compiler() -> tuple[str, ...] | None:
@@ -58,19 +50,6 @@ def names_no_program(command: str) -> bool:
     """Whether a ``$CXX`` is set to what cannot be run, and is passed over by :func:`compiler`."""
     words = _words(command)
     return bool(command.strip()) and (not words or shutil.which(words[0]) is None)
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: ``$MINIGRAD_CACHE``, or minigrad in the user's cache.
-
-    Entries for older texts and compilers stay until the folder is deleted, which does no harm: what
-    is needed is compiled again.
-    """
-    given = os.environ.get("MINIGRAD_CACHE")
-    if given:
-        return Path(given).absolute()
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home, "minigrad").absolute()
 
 
 @cache
@@ -124,7 +103,7 @@ def library_file(command: tuple[str, ...], source: Source, real: str, again: boo
     ``again`` tries anew what failed a moment ago. Raises as :func:`compile_host` does.
     """
     options = (*FLAGS, f"-DREAL={REAL[real]}")
-    key = _digest(source.text, *options, *command, *map(_identity, command), _processor()).hex()
+    key = digest(source.text, *options, *command, *map(_identity, command), _processor()).hex()
 
     def make() -> bytes:
         with tempfile.TemporaryDirectory(prefix="minigrad-") as folder:
@@ -136,7 +115,7 @@ def library_file(command: tuple[str, ...], source: Source, real: str, again: boo
                     return made.read_bytes()
         raise CompileError(said or "it made nothing")
 
-    return _cached(f"{source.name}-{REAL[real]}-{key}.so", make, again)
+    return cached(f"{source.name}-{REAL[real]}-{key}.so", make, again)
 
 
 def _run(command: list[str]) -> str:
@@ -149,99 +128,6 @@ def _run(command: list[str]) -> str:
     except OSError as error:
         return str(error)
     return (answer.stdout.strip() or f"exit code {answer.returncode}") if answer.returncode else ""
-
-
-def _cached(name: str, make: Callable[[], bytes], again: bool = False) -> Path:
-    """The cache's file ``name``, made where it is absent or damaged.
-
-    Where the cache cannot be written, the file is one of this process alone. What could not be made
-    is remembered beside it for a while, so that not every process tries; but ``again`` tries.
-    """
-    content = b""
-    for folder in (cache_folder, _own_folder):
-        with contextlib.suppress(OSError):  # no such user, no rights, a full disk
-            file = folder() / name
-            if _whole(file):
-                return file
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _one_at_a_time(file.with_suffix(".lock")):
-                if not _whole(file):
-                    content = content or _made(make, file.with_suffix(".failed"), again)
-                    _write(file, content + _digest(content))
-            return file
-    raise OSError(f"neither {cache_folder()} nor a temporary folder can be written")
-
-
-def _made(make: Callable[[], bytes], failed: Path, again: bool) -> bytes:
-    """What ``make`` makes; where it fails, ``failed`` keeps the compiler's words."""
-    with contextlib.suppress(FileNotFoundError):
-        if not again and abs(time.time() - failed.stat().st_mtime) < _REMEMBERED:
-            raise CompileError(failed.read_text(encoding="utf-8", errors="replace"))
-    try:
-        content = make()
-    except CompileError as error:
-        with contextlib.suppress(OSError):
-            _write(failed, str(error).encode(errors="replace"))
-        raise
-    failed.unlink(missing_ok=True)
-    return content
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write to a name of our own, then rename: whoever looks finds all of it or nothing."""
-    handle, part = tempfile.mkstemp(dir=file.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(part, file)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-
-
-def _whole(file: Path) -> bool:
-    """Whether nothing is missing or changed: to load a part of a library can end the process."""
-    try:
-        content = file.read_bytes()
-    except OSError:
-        return False
-    return content[-_SEAL:] == _digest(content[:-_SEAL])
-
-
-@contextlib.contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """While one process compiles, those that want the same wait for it, where files can be locked;
-    elsewhere each compiles, which is slow but right."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            while True:
-                handle = stack.enter_context(path.open("w"))
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
-                        break  # else it was removed by whoever held it before: its name is free
-                handle.close()
-            stack.callback(path.unlink, missing_ok=True)  # still locked: nobody else holds it
-        yield
-
-
-@cache
-def _own_folder() -> Path:
-    import atexit
-
-    place = tempfile.mkdtemp(prefix="minigrad-")
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    return Path(place)
-
-
-def _digest(*parts: str | bytes) -> bytes:
-    whole = hashlib.blake2b(digest_size=_SEAL)
-    for part in parts:
-        part = part.encode() if isinstance(part, str) else part
-        whole.update(len(part).to_bytes(8, "little") + part)
-    return whole.digest()
 
 
 def _words(command: str) -> list[str]:
@@ -324,9 +210,9 @@ def gpu_module(source: Source, real: str, device: int) -> Any:
     capability = gpu_capability(device, *source.entries)
     nvrtc = require("cupy_backends.cuda.libs.nvrtc", "cuda13")
     version = str(nvrtc.getVersion())
-    key = _digest(source.text, *gpu_options(real), version, str(capability)).hex()
+    key = digest(source.text, *gpu_options(real), version, str(capability)).hex()
     name = f"{source.name}-{REAL[real]}-sm{capability}-{key}.cubin"
-    kept = _cached(name, lambda: gpu_binary(source, real, capability))
-    file = _own_folder() / f"{name}.{device}"  # CuPy wants a file, without our seal
-    file.write_bytes(kept.read_bytes()[:-_SEAL])
+    kept = cached(name, lambda: gpu_binary(source, real, capability))
+    file = own_folder() / f"{name}.{device}"  # CuPy wants a file, without our seal
+    file.write_bytes(kept.read_bytes()[:-SEAL])
     return module_for("cuda").RawModule(path=str(file))

@@ -190,7 +190,8 @@ class CPUKernel(Kernel):
 
     def __call__(self, *arguments: Any, threads: int = THREADS) -> None:
         try:
-            raw = self._quick(arguments) if threads in _BLOCK else None
+            whole = type(threads) is int and threads in _BLOCK
+            raw = self._quick(arguments) if whole else None
             if raw is not None:
                 self.function(*raw)
                 return

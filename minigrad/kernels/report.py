@@ -11,14 +11,13 @@ from minigrad.backend import device_count
 from minigrad.errors import InputError
 from minigrad.kernels import switched_off
 from minigrad.kernels.build import (
-    CompileError,
-    cache_folder,
     compile_host,
     compiler,
     gpu_module,
     library_file,
     names_no_program,
 )
+from minigrad.kernels.cache import CompileError, cache_folder
 from minigrad.kernels.source import faults, sources
 
 __all__ = ["Finding", "first_line", "on_cpu", "on_gpus", "texts"]

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from minigrad.kernels import build, source
-from minigrad.kernels.build import CompileError, cache_folder, compile_host, compiler
+from minigrad.kernels.build import compile_host, compiler
+from minigrad.kernels.cache import CompileError, cache_folder
 
 ROOT = Path(__file__).parent.parent.parent
 SCALE = """
@@ -93,7 +94,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache for this process and those it starts."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MINIGRAD_CACHE", str(folder))
-    for cached in (build.host_library, build._own_folder):
+    for cached in (build.host_library, build.own_folder):
         cached.cache_clear()
     build._complained.clear()
     yield folder
@@ -154,10 +155,10 @@ def test_one_at_a_time_though_locks_are_removed(tmp_path: Path) -> None:
     code = f"""
 import time
 from pathlib import Path
-from minigrad.kernels.build import _one_at_a_time
+from minigrad.kernels.cache import one_at_a_time
 here, place = Path({str(tmp_path / "here")!r}), Path({str(tmp_path)!r})
 for _ in range(30):
-    with _one_at_a_time(place / "x.lock"):
+    with one_at_a_time(place / "x.lock"):
         here.touch(exist_ok=False)
         time.sleep(0.001)
         here.unlink()
@@ -353,7 +354,7 @@ def test_what_the_key_depends_on(place: Path, monkeypatch: pytest.MonkeyPatch) -
 
     def key(file: source.Source = file, real: str = "float32", *words: str) -> str:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(build, "_cached", lambda name, *rest: names.append(name))
+            patch.setattr(build, "cached", lambda name, *rest: names.append(name))
             build.library_file((*command, *words), file, real)
         return names[-1]
 
@@ -399,7 +400,7 @@ def test_what_a_gpus_key_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(build, "require", lambda name, extra: modules[name])
     monkeypatch.setattr(build, "module_for", lambda device: cupy)
-    monkeypatch.setattr(build, "_cached", cached)
+    monkeypatch.setattr(build, "cached", cached)
 
     def key(file: source.Source = file, real: str = "float32", **changed: Any) -> str:
         with pytest.MonkeyPatch.context() as patch:

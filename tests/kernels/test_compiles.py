@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from minigrad.kernels import build, source
-from minigrad.kernels.build import REAL, CompileError
+from minigrad.kernels.build import REAL
+from minigrad.kernels.cache import CompileError
 
 FILES = sorted(source.sources())
 CAPABILITIES = [75, 80, 90, 100]
