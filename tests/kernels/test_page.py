@@ -14,6 +14,8 @@ from benchmarks.ladder import PAGE
 from minigrad import kernels
 from minigrad.kernels import source
 from minigrad.kernels.build import compiler
+from minigrad.ops._fused import SMALL
+from minigrad.ops.linear import ACTIVATIONS
 
 TEXT = PAGE.read_text(encoding="utf-8")
 SHOWN, WRITTEN = re.findall(r"```cuda\n(.*?)```", TEXT, re.DOTALL)
@@ -60,3 +62,9 @@ def test_the_test(where):
 def test_what_is_shown_of_adam_is_all_of_it():
     text = (source.folder() / "adam.cu").read_text(encoding="utf-8")
     assert text.endswith(f'#include "optimizers.cuh"\n\n{SHOWN}')
+
+
+def test_the_sizes_it_names_are_those_of_the_ops():
+    relu, gelu = (ACTIVATIONS[name][2] for name in ("relu", "gelu"))
+    said = f"below {SMALL:,} elements, a dense layer's bias with ReLU below {relu:,}, with GELU"
+    assert f"{said} below {gelu:,}." in " ".join(TEXT.split())
