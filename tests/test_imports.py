@@ -23,14 +23,15 @@ BELOW = {
     "ops": ("autograd", "kernels"),
     "state": ("backend",),
     "labels": ("backend",),
+    "shares": ("errors",),
     "files": ("errors",),
     "nn": ("ops", "state"),
     "arena": ("nn",),
     "optim": ("arena", "kernels"),
     "capture": ("optim",),
-    "communicators": ("backend",),
+    "communicators": ("backend", "shares"),
     "parallel": ("optim", "communicators"),
-    "data": ("labels",),
+    "data": ("labels", "shares"),
     "metrics": ("communicators", "labels"),
     "checkpoint": ("backend", "files"),
     "train": ("optim", "parallel", "data", "metrics", "checkpoint"),
@@ -45,7 +46,10 @@ BELOW = {
     "__main__": ("cli",),
     "minigrad": ("ops",),
 }
-COMMUNICATORS = {"communicator", "threads", "mpi", "nccl", "host", "failure"}
+COMMUNICATORS = {
+    "algorithms", "board", "call", "checked", "communicator", "failure", "host", "meeting", "mpi",
+    "nccl", "serial", "staging", "threads", "traced", "watch",
+}  # fmt: skip
 CORE = {"numpy"}
 
 

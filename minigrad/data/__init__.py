@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minigrad.data.datasets import NAMES, Dataset, from_arrays, load
-from minigrad.data.loader import Batch, DataLoader, share
+from minigrad.data.loader import Batch, DataLoader
 from minigrad.data.tables import from_csv
 
 __all__ = [
@@ -14,5 +14,4 @@ __all__ = [
     "from_arrays",
     "from_csv",
     "load",
-    "share",
 ]

@@ -10,21 +10,9 @@ import numpy as np
 
 from minigrad.backend import Array, array_module
 from minigrad.errors import InputError
+from minigrad.shares import share
 
-__all__ = ["Batch", "DataLoader", "share"]
-
-
-def share(total: int, rank: int, size: int) -> tuple[int, int]:
-    """``(start, stop)``: the part of ``range(total)`` that is ``rank``'s among ``size``.
-
-    The parts are consecutive, in rank order, and cover everything once; their lengths differ by
-    at most one, the first ranks having the longer ones. Where ``total < size`` some are empty.
-    """
-    if not 0 <= rank < size:
-        raise InputError(f"rank {rank} of {size}: ranks go from 0 to the number of ranks less one")
-    least, extra = divmod(total, size)
-    start = rank * least + min(rank, extra)
-    return start, start + least + (rank < extra)
+__all__ = ["Batch", "DataLoader"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,23 +2,29 @@
 
 import importlib
 
-from minigrad.distributed.communicator import Communicator, RankError, Request, SerialCommunicator
+from minigrad.distributed.call import Call, RankError, Request
+from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.mpi import MPICommunicator, world
+from minigrad.distributed.serial import SerialCommunicator, Wrapper
 from minigrad.distributed.threads import ThreadCommunicator
 
 __all__ = [
+    "Call",
     "Communicator",
     "MPICommunicator",
     "RankError",
     "Request",
     "SerialCommunicator",
     "ThreadCommunicator",
+    "Wrapper",
     "world",
 ]
 
+_ABOVE = {"DataParallel": "data_parallel"}
+"""What stands above the layers and optimizers, and is imported when asked for."""
+
 
 def __getattr__(name: str) -> object:
-    """``DataParallel`` stands above the layers and optimizers, so it is imported when asked for."""
-    if name == "DataParallel":
-        return importlib.import_module("minigrad.distributed.data_parallel").DataParallel
+    if name in _ABOVE:
+        return getattr(importlib.import_module(f"minigrad.distributed.{_ABOVE[name]}"), name)
     raise AttributeError(f"module 'minigrad.distributed' has no attribute '{name}'")

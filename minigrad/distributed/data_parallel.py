@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from minigrad.arena import Arena, Span
 from minigrad.autograd import Leaf, Tensor
 from minigrad.backend import Array, to_numpy
-from minigrad.distributed.communicator import Communicator, Request, SerialCommunicator
+from minigrad.distributed.call import Request
+from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.host import launched_ranks
+from minigrad.distributed.serial import SerialCommunicator
 from minigrad.errors import InputError, SharedError
 from minigrad.nn import Context, Module
 from minigrad.optim import GradientNorm, Optimizer

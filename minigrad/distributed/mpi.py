@@ -9,29 +9,41 @@ import io
 import os
 import sys
 import time
-import zlib
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
 
 from minigrad.backend import Array, array_module, device_of
-from minigrad.distributed.communicator import Communicator, Request, SerialCommunicator
-from minigrad.distributed.failure import Board, fail_together
+from minigrad.distributed.board import Board, Log
+from minigrad.distributed.call import Call, Finished, Request
+from minigrad.distributed.communicator import Communicator
+from minigrad.distributed.failure import fail_together
 from minigrad.distributed.host import cap_threads, launched_ranks
+from minigrad.distributed.serial import SerialCommunicator
 from minigrad.errors import InputError, require
 
-__all__ = ["MPICommunicator", "world"]
+__all__ = ["TIMEOUT", "MPICommunicator", "world"]
+
+TIMEOUT = 300.0
+"""Seconds that a rank waits for another before the job is ended."""
 
 Finish = Callable[[], None]
 
+_METHODS = {
+    "all_reduce": "allreduce", "all_to_all": "alltoallv", "barrier": "barrier",
+    "broadcast": "bcast", "gather_into": "allgatherv", "receive": "recv",
+    "reduce_scatter": "reduce_scatter", "send": "send",
+}  # fmt: skip
 
-def world() -> Communicator:
+
+def world(timeout: float = TIMEOUT) -> Communicator:
     """All ranks that the launcher started; :class:`SerialCommunicator` where there is only one.
 
     With several, a failure on one rank ends all of them
-    (:func:`~minigrad.distributed.failure.fail_together`), BLAS threads are capped at this rank's
-    share of the cores, and what is printed leaves in whole lines. Call it once, first. Raises
+    (:func:`~minigrad.distributed.failure.fail_together`), and so does a rank that others have been
+    waiting for ``timeout`` seconds (0: for ever); BLAS threads are capped at this rank's share of
+    the cores, and what is printed leaves in whole lines. Call it once, first. Raises
     :class:`MissingExtra` without mpi4py, and :class:`InputError` where the launcher belongs to
     another MPI than mpi4py, so that every process would think it is alone.
     """
@@ -42,8 +54,8 @@ def world() -> Communicator:
     if mpi.COMM_WORLD.Get_size() == 1 and started > 1:
         raise _foreign(started)
     board = Board(mpi.COMM_WORLD)
-    comm = MPICommunicator(mpi.COMM_WORLD, board)
-    fail_together(comm, board)
+    comm = MPICommunicator(mpi.COMM_WORLD, board.log)
+    fail_together(comm, board, timeout)
     cap_threads(comm.local_size)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True, write_through=False)
@@ -54,26 +66,27 @@ class MPICommunicator(Communicator):
     """The ranks of an mpi4py communicator, such as ``MPI.COMM_WORLD``.
 
     CuPy arrays are staged through pinned host memory, after their stream has come to rest.
-    With a ``board``, the collectives that this rank begins are counted there.
+    With a ``log``, what this rank begins and waits for is shown to the other ranks.
     """
 
-    def __init__(self, comm: Any, board: Board | None = None) -> None:
+    def __init__(self, comm: Any, log: Log | None = None) -> None:
         self._mpi = mpi = require("mpi4py.MPI", "mpi")
         self._ops = {"sum": mpi.SUM, "max": mpi.MAX, "min": mpi.MIN}
         self.mpi_comm = comm
-        self._board = board
-        self._count = board.new_counter() if board else _nothing
+        self._log = log or Log()
         node = comm.Split_type(mpi.COMM_TYPE_SHARED)
         super().__init__(comm.Get_rank(), comm.Get_size(), node.Get_rank(), node.Get_size())
         node.Free()
 
-    def barrier(self) -> None:
-        self._count()
-        self.mpi_comm.Barrier()
-
     def duplicate(self) -> MPICommunicator:
-        self._count()
-        return MPICommunicator(self.mpi_comm.Dup(), self._board)
+        self._log.begin(Call("barrier"))
+        comm = self.mpi_comm.Dup()
+        return MPICommunicator(comm, self._log.child(comm))
+
+    def split(self, color: int, key: int = 0) -> MPICommunicator:
+        self._log.begin(Call("barrier"))
+        comm = self.mpi_comm.Split(color, key)
+        return MPICommunicator(comm, self._log.child(comm))
 
     def abort(self, code: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
@@ -85,64 +98,99 @@ class MPICommunicator(Communicator):
         self.mpi_comm.Abort(code)
         os._exit(code)  # an exception has no effect in what runs at the end of Python
 
-    def _all_reduce(self, array: Array, op: str) -> None:
-        self._count()
-        buffer, finish = _reducible(array)
-        self.mpi_comm.Allreduce(self._mpi.IN_PLACE, buffer, self._ops[op])
+    def _start(self, call: Call) -> Request:
+        log, number = self._log, self._log.begin(call)
+        arguments, finish = getattr(self, f"_{call.kind}")(call)
+        name = _METHODS[call.kind]
+        status = (self._mpi.Status(),) if call.kind == "receive" else ()
+        if not call.blocking:
+            request = getattr(self.mpi_comm, f"I{name}")(*arguments)
+            return _MPIRequest(request, finish, call, log, number, *status)
+        log.wait(call, number)
+        try:
+            getattr(self.mpi_comm, name.capitalize())(*arguments, *status)
+        finally:
+            log.go_on()
+        _check_received(call, *status)
         finish()
+        return Finished()
 
-    def _start_all_reduce(self, array: Array, op: str) -> Request:
-        self._count()
-        buffer, finish = _reducible(array)
-        return _MPIRequest(
-            self.mpi_comm.Iallreduce(self._mpi.IN_PLACE, buffer, self._ops[op]), finish
-        )
+    # --- what each kind hands to MPI, and what is to be done when it has returned -----------------
 
-    def _broadcast(self, array: Array, root: int) -> None:
-        self._count()
-        host, finish = _staged(array)
-        self.mpi_comm.Bcast(_plain(host), root)
-        finish()
+    def _barrier(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
+        return (), _nothing
 
-    def _all_gather(self, array: Array) -> list[Array]:
-        self._count()
-        kind = f"{array.dtype}, rows of shape {array.shape[1:]}"
-        mine = np.array([len(array), zlib.crc32(kind.encode())])
-        table = np.empty((self.size, 2), np.int64)
-        self.mpi_comm.Allgather(mine, table)
-        if (table[:, 1] != table[0, 1]).any():
-            said = [f"rank {rank}: {text}" for rank, text in enumerate(self.all_gather_text(kind))]
-            raise InputError(f"all_gather: ranks brought different arrays; {'; '.join(said)}")
-        ends = np.cumsum(table[:, 0])
-        whole = np.empty((ends[-1], *array.shape[1:]), array.dtype)
-        row = int(np.prod(array.shape[1:], dtype=np.int64))
-        counts = table[:, 0] * row
-        places = ends * row - counts
-        host, _ = _staged(array)
-        self.mpi_comm.Allgatherv(_plain(host), [_plain(whole), (counts, places)])
-        xp = array_module(array)
-        return [xp.asarray(part) for part in np.split(whole, ends[:-1])]
+    def _all_reduce(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
+        buffer, finish = _reducible(call.array)
+        return (self._mpi.IN_PLACE, buffer, self._ops[call.op]), finish
+
+    def _reduce_scatter(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
+        buffer, _ = _reducible(call.array)
+        out, finish = _reducible(call.out)
+        return (buffer, out, call.counts, self._ops[call.op]), finish
+
+    def _gather_into(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
+        host, finish = _staged(call.array)
+        return (self._mpi.IN_PLACE, [_plain(host), (call.counts, call.places)]), finish
+
+    def _broadcast(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
+        host, finish = _staged(call.array)
+        return (_plain(host), call.peer), finish
+
+    def _all_to_all(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
+        host, _ = _staged(call.array)
+        out, finish = _staged(call.out)
+        arriving = call._replace(counts=call.out_counts)
+        return (
+            [_plain(host), (call.counts, call.places)],
+            [_plain(out), (arriving.counts, arriving.places)],
+        ), finish
+
+    def _send(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
+        return (_bytes(_staged(call.array)[0]), call.peer, call.tag), _nothing
+
+    def _receive(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
+        host, finish = _staged(call.array)
+        return (_bytes(host), call.peer, call.tag), finish
 
 
 class _MPIRequest(Request):
-    def __init__(self, request: Any, finish: Finish) -> None:
-        self._request = request
+    def __init__(
+        self, request: Any, finish: Finish, call: Call, log: Log, number: int, status: Any = None
+    ) -> None:
+        self._request, self._status = request, status
         self._finish: Finish | None = finish
+        self._call, self._log, self._number = call, log, number
 
     def wait(self) -> None:
-        self._request.Wait()
+        if self._finish is None:
+            return
+        self._log.wait(self._call, self._number)
+        try:
+            self._request.Wait(self._status)
+        finally:
+            self._log.go_on()
         self._complete()
 
     def done(self) -> bool:
-        if self._request.Test():
+        if self._finish is not None and self._request.Test(self._status):
             self._complete()
-            return True
-        return False
+        return self._finish is None
 
     def _complete(self) -> None:
-        if self._finish is not None:
-            self._finish()
-            self._finish = None
+        finish, self._finish = self._finish, None
+        if finish is not None:
+            _check_received(self._call, self._status)
+            finish()
+
+
+def _check_received(call: Call, status: Any = None) -> None:
+    """MPI takes a message that is too short for its array without a word."""
+    if status is not None and (arrived := status.count) != call.nbytes:
+        raise InputError(
+            f"receive: {call.nbytes} bytes were expected from rank {call.peer} ({call.array.size} "
+            f"of {call.array.dtype}), and {arrived} came; send and receive arrays of one size"
+        )
 
 
 def _initialised(started: int) -> Any:
@@ -210,6 +258,12 @@ def _plain(array: np.ndarray) -> np.ndarray:
     if array.dtype in (np.float16, np.bool_):
         return array.view(f"u{array.itemsize}")
     return array
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    """``array`` as bytes: MPICH ends the job over a message that is no whole number of elements,
+    before anybody could say what is wrong."""
+    return array.reshape(-1).view(np.uint8)
 
 
 def _nothing() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad.autograd import Tensor, no_grad
 from minigrad.backend import Array, array_module
-from minigrad.data import share
+from minigrad.shares import share
 from minigrad.distributed.communicator import Communicator
 from minigrad.errors import SharedError
 from minigrad.metrics import ConfusionMatrix, Scores

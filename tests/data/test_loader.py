@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.data import DataLoader, share
+from minigrad.data import DataLoader
+from minigrad.shares import share
 from minigrad.errors import InputError
 
 

@@ -130,7 +130,7 @@ DISAGREEMENTS = {
     "order": (
         lambda c: c.duplicate().barrier(),
         lambda c: c.all_reduce(np.ones(1)),
-        "duplicate()",
+        "split()",
         "all_reduce",
     ),
     "on a duplicate": (
@@ -232,11 +232,42 @@ BAD = {
     "read-only": (lambda c: c.all_reduce(frozen()), "this one is read-only"),
     "unknown op": (lambda c: c.all_reduce(np.ones(1), "summ"), "did you mean 'sum'"),
     "sum of bool": (lambda c: c.start_all_reduce(np.ones(1, bool)), "bool has no sum here"),
-    "max of floats": (lambda c: c.all_reduce(np.ones(1), "max"), "float64 has no max .* integers"),
+    "two axes": (lambda c: c.gather_into(np.ones((2, 3))), r"one axis, not of shape \(2, 3\)"),
+    "counts": (lambda c: c.gather_into(np.ones(5), [4]), "each of 1 ranks that together make 5"),
+    "out": (lambda c: c.reduce_scatter(np.ones(5), np.ones(4)), "gets 5 elements of float64"),
+    "overlap": (lambda c: c.reduce_scatter(x := np.ones(5), x), "memory of its own"),
+    "parts": (lambda c: c.all_to_all([np.ones(1)] * 2), "2 parts for 1 ranks"),
+    "to itself": (lambda c: c.send(np.ones(1), 0), "rank 0 is this rank itself"),
+    "no such rank": (lambda c: c.receive(np.ones(1), -1), "rank -1 is no rank"),
     "root": (lambda c: c.broadcast(np.ones(1), 1), "root 1 is no rank; choose 0 to 0"),
     "no axis": (lambda c: c.all_gather(np.array(1.0)), "at least one axis"),
     "no ranks": (lambda c: ThreadCommunicator.group(0), "group of 0 ranks"),
 }
+
+
+STUCK = {
+    "send to each other": lambda c: c.send(np.ones(1), 1 - c.rank),
+    "receive from each other": lambda c: c.receive(np.ones(1), 1 - c.rank),
+    "collective and message": lambda c: c.barrier() if c.rank else c.receive(np.ones(1), 1),
+    "two orders": lambda c: [c.duplicate(), c.duplicate()][c.rank].barrier(),
+}
+
+
+@pytest.mark.parametrize("kind", STUCK)
+def test_ranks_that_wait_for_each_other_are_told(kind: str) -> None:
+    for error in run_ranks(2, lambda comm: caught(STUCK[kind], comm)):
+        assert isinstance(error, InputError)
+        assert "all ranks wait, and for each other" in str(error)
+
+
+def test_messages_that_do_not_fit() -> None:
+    def job(comm: Communicator) -> BaseException | None:
+        if comm.rank:
+            return caught(comm.receive, np.ones(3), 0)
+        return caught(comm.send, np.ones(2), 1)
+
+    for error in run_ranks(2, job):
+        assert "2 elements of float64 were sent, but 3 of float64" in str(error)
 
 
 @pytest.mark.parametrize("kind", BAD)

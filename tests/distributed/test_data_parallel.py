@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from minigrad import nn, ops, optim
 from minigrad.arena import Arena
 from minigrad.autograd import Tensor
-from minigrad.distributed import Communicator, SerialCommunicator
+from minigrad.distributed import Call, Communicator, SerialCommunicator
 from minigrad.distributed.data_parallel import DataParallel, ReplicasDiffer, buckets_of
 from minigrad.errors import InputError, SharedError
 from minigrad.nn import Module, Parameter
@@ -120,9 +120,13 @@ class Counting(SerialCommunicator):
         self.size = 2
         self.sent: list[str] = []
 
-    def _start_all_reduce(self, array: np.ndarray, op: str) -> Any:
-        self.sent.append(f"{array.size}")
-        return super()._start_all_reduce(array, op)
+    def _start(self, call: Call) -> Any:
+        if not call.blocking:
+            self.sent.append(f"{call.array.size}")
+        return super()._start(call)
+
+    def all_gather(self, array: np.ndarray) -> list[np.ndarray]:
+        return [array, array]
 
 
 def test_nothing_is_sent_before_the_last_micro_batch_and_buckets_in_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -108,8 +109,45 @@ def test_threads_of_blas_are_capped_and_ranks_that_gather_different_arrays_are_t
     assert job.returncode == 1
     assert job.stdout.split() == ["True", "True"], job.stderr
     assert (
-        "different arrays; rank 0: float64, rows of shape (3,); rank 1: float64, rows" in job.stderr
+        "rank 0 called all_gather(float64, rows of shape (3,)); rank 1 called all_gather"
+        in job.stderr
     )
+
+
+WAITS = {
+    "late": ("time.sleep(60)", "comm.all_reduce(x)", "rank 1 did not arrive in [234] s"),
+    "late in a part": (
+        "time.sleep(60)",
+        "part.start_all_reduce(x).wait()",
+        r"all_reduce\(sum, float64, shape \(8,\)\), collective call 1, at .*:12, in .*: rank 1 did",
+    ),
+    "gone from a part": ("sys.exit()", "part.barrier()", "barrier.*rank 1 has ended and will not"),
+    "no message": ("sys.exit(1)", "comm.receive(x, 1)", "rank 1 has ended and will not"),
+    "late message": ("time.sleep(60)", "comm.receive(x, 1)", "rank 1 did not arrive in"),
+}
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("how", WAITS)
+def test_a_rank_that_does_not_come_ends_the_job(how: str) -> None:
+    theirs, ours, says = WAITS[how]
+    code = START.replace("world()", "world(timeout=2)") + (
+        "part = comm.split(comm.rank // 2)\ncomm.all_reduce(x)\n"
+        f"if comm.rank == 1: {theirs}\nif comm.rank == 2: part.barrier()\n{ours}"
+    )
+    start = time.monotonic()
+    job = mpirun(3, "-c", code, timeout=30)
+    assert time.monotonic() - start < 15
+    assert job.returncode != 0
+    assert re.search(says, job.stderr), job.stderr
+    assert job.stderr.count("did not arrive") + job.stderr.count("has ended and") == 1
+
+
+@pytest.mark.mpi
+def test_a_message_that_is_too_short() -> None:
+    send = "comm.send(x[:5], 0) if comm.rank else comm.receive(x, 1)"
+    job = mpirun(2, "-c", START + send, timeout=30)
+    assert "64 bytes were expected from rank 1 (8 of float64), and 40 came" in job.stderr
 
 
 @pytest.mark.mpi
