@@ -61,7 +61,7 @@ class Arena:
         xp = array_module(*(parameter.data for parameter in parameters.values()))
         dtype = next(iter(parameters.values())).dtype
         self.data = aligned_zeros(xp, end, dtype)
-        self._grad = aligned_zeros(xp, end, dtype)
+        self._grad: Array | None = aligned_zeros(xp, end, dtype)
         self.version = Version()
         self.zeroed = 0
         self.moved = False
@@ -77,7 +77,7 @@ class Arena:
         assert isinstance(leaf, Leaf)
         view = self.data[span.start : span.stop].reshape(span.shape)
         view[...] = parameter.data
-        gradient = self._grad[span.start : span.stop].reshape(span.shape)
+        gradient = self.grad[span.start : span.stop].reshape(span.shape)
         if leaf.grad is not None:
             gradient[...] = leaf.grad
         parameter._data = view
@@ -107,15 +107,27 @@ class Arena:
     @property
     def grad(self) -> Array:
         """All gradients, 1-D, as long as ``data``."""
+        if self._grad is None:
+            raise InputError(
+                "this arena keeps no gradients: each rank has the sums of its own part only (ZeRO "
+                "stage 2); use stage 1 to look at all of them"
+            )
         for leaf in self.leaves.values():
             leaf.fresh = False
         return self._grad
+
+    def release_grad(self) -> None:
+        """Keep no gradients from here on. A leaf's is an array of its own, as backward makes it,
+        for ``on_ready`` to take away (``leaf.buffer = None``)."""
+        self._grad = None
+        for leaf in self.leaves.values():
+            leaf.buffer = None
 
     def zero_grad(self, *, done: bool = False) -> None:
         """Set all gradients to zero, in place, if an update has not ``done`` it already;
         ``zeroed`` counts how often."""
         self.refuse_if_moved()
-        if not done:
+        if not done and self._grad is not None:
             self._grad.fill(0)
         self.zeroed += 1
         for leaf in self.leaves.values():

@@ -40,15 +40,17 @@ BELOW = {
     "explain": ("train",),
     "testing": ("train",),
     "recipe": ("settings", "train", "plot"),  # the one that draws; nothing else imports plot
-    "launch": ("communicators",),
+    "restarts": ("checkpoint",),
+    "launch": ("communicators", "settings", "restarts"),
     "doctor": ("launch", "kernels"),
-    "cli": ("recipe", "doctor"),
+    "plan": ("launch",),
+    "cli": ("recipe", "doctor", "plan"),
     "__main__": ("cli",),
     "minigrad": ("ops",),
 }
 COMMUNICATORS = {
-    "algorithms", "board", "call", "checked", "communicator", "failure", "host", "meeting", "mpi",
-    "nccl", "serial", "staging", "threads", "traced", "watch",
+    "algorithms", "board", "call", "checked", "communicator", "elastic", "failure", "host",
+    "meeting", "mpi", "nccl", "neighbour", "serial", "staging", "threads", "traced", "watch",
 }  # fmt: skip
 CORE = {"numpy"}
 
@@ -60,7 +62,8 @@ def part(module):
         return "minigrad"
     name, _, inner = rest.partition(".")
     if name == "distributed":
-        return "communicators" if (inner or "communicator") in COMMUNICATORS else "parallel"
+        file = inner.partition(".")[0] or "communicator"
+        return "communicators" if file in COMMUNICATORS else "parallel"
     return name
 
 

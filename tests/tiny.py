@@ -12,6 +12,7 @@ from minigrad import nn, ops, optim
 from minigrad.data import DataLoader
 from minigrad.distributed import Communicator, SerialCommunicator
 from minigrad.distributed.data_parallel import DataParallel
+from minigrad.distributed.reducers import Reducer
 from minigrad.train import Run, fit
 
 FEATURES, CLASSES = 4, 3
@@ -66,6 +67,7 @@ def train(
     batch_size: int = 8,
     epochs: int = 2,
     bucket_bytes: int = 1 << 20,
+    reducer: Reducer | None = None,
     **options: Any,
 ) -> Run:
     """``fit`` on :func:`data`, validated on nine other samples."""
@@ -73,9 +75,17 @@ def train(
     model = network() if model is None else model
     if isinstance(optimizer, str):
         optimizer = OPTIMIZERS[optimizer](model)
-    loader = DataLoader(*data(samples), batch_size=batch_size, rank=comm.rank, size=comm.size)
+    parallel = DataParallel(model, optimizer, comm, reducer=reducer, bucket_bytes=bucket_bytes)
+    return go_on(parallel, samples=samples, batch_size=batch_size, epochs=epochs, **options)
+
+
+def go_on(
+    parallel: DataParallel, *, samples: int = 29, batch_size: int = 8, epochs: int, **options: Any
+) -> Run:
+    """``fit`` as :func:`train` calls it."""
+    ranks = parallel.replicas
+    loader = DataLoader(*data(samples), batch_size=batch_size, rank=ranks.rank, size=ranks.size)
     options = {"validation": data(9, seed=6), "check_every": 2, **options}
-    parallel = DataParallel(model, optimizer, comm, bucket_bytes=bucket_bytes)
     return fit(parallel, LOSS, loader, epochs=epochs, **options)
 
 

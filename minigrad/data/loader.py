@@ -65,6 +65,11 @@ class Batch:
         """The second array's rows, (count, …)."""
         return self.arrays[1]
 
+    @property
+    def number(self) -> int:
+        """The number in the epoch of this rank's first sample."""
+        return self.sample + self.first
+
     def split(self, micro_batches: int) -> tuple[Batch, ...]:
         """The global batch cut into consecutive global micro-batches, this rank's share of each.
 

@@ -4,23 +4,38 @@ import importlib
 
 from minigrad.distributed.call import Call, RankError, Request
 from minigrad.distributed.communicator import Communicator
+from minigrad.distributed.elastic import ElasticCommunicator, RanksLost, elastic_world, outlive
 from minigrad.distributed.mpi import MPICommunicator, world
+from minigrad.distributed.neighbour import NeighbourCopy, ShardsLost
 from minigrad.distributed.serial import SerialCommunicator, Wrapper
 from minigrad.distributed.threads import ThreadCommunicator
 
 __all__ = [
     "Call",
     "Communicator",
+    "ElasticCommunicator",
     "MPICommunicator",
+    "NeighbourCopy",
     "RankError",
+    "RanksLost",
     "Request",
     "SerialCommunicator",
+    "ShardsLost",
     "ThreadCommunicator",
     "Wrapper",
+    "elastic_world",
+    "outlive",
     "world",
 ]
 
-_ABOVE = {"DataParallel": "data_parallel"}
+_ABOVE = {
+    "Bucketed": "reducers",
+    "DataParallel": "data_parallel",
+    "Flat": "reducers",
+    "Mesh": "mesh",
+    "Naive": "reducers",
+    "ZeRO": "zero",
+}
 """What stands above the layers and optimizers, and is imported when asked for."""
 
 

@@ -41,6 +41,9 @@ class Communicator(abc.ABC):
         self.local_rank = local_rank
         self.local_size = local_size
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Communicator:
+        return self  # a copied model has the same ranks
+
     # --- reductions -------------------------------------------------------------------------------
 
     def all_reduce(self, array: Array, op: str = "sum") -> None:

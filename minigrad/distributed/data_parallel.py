@@ -10,56 +10,61 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
-from minigrad.arena import Arena, Span
-from minigrad.autograd import Leaf, Tensor
-from minigrad.backend import Array, to_numpy
-from minigrad.distributed.call import Request
+import minigrad
+from minigrad.autograd import Tensor
+from minigrad.backend import Array, device_of, to_numpy
 from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.host import launched_ranks
+from minigrad.distributed.mesh import Mesh
+from minigrad.distributed.reducers import Bucketed, Reducer
 from minigrad.distributed.serial import SerialCommunicator
 from minigrad.errors import InputError, SharedError
 from minigrad.nn import Context, Module
 from minigrad.optim import GradientNorm, Optimizer
+from minigrad.optim.buffers import Gather
 
-__all__ = ["DataParallel", "ReplicasDiffer", "buckets_of"]
+__all__ = ["DataParallel", "Part", "ReplicasDiffer"]
 
 
 class ReplicasDiffer(RuntimeError):
     """The ranks' copies of the model are no longer the same; the message says where."""
 
 
-def buckets_of(arena: Arena, bucket_bytes: int) -> list[list[Span]]:
-    """The arena's spans in runs of at most ``bucket_bytes`` (or one span, if that is larger)."""
-    limit = max(1, bucket_bytes // arena.data.itemsize)
-    buckets: list[list[Span]] = []
-    for span in arena.spans:
-        if buckets and span.stop - buckets[-1][0].start <= limit:
-            buckets[-1].append(span)
-        else:
-            buckets.append([span])
-    return buckets
+class Part(Protocol):
+    """A micro-batch: this rank's rows of it, and the number of the first in the epoch."""
+
+    @property
+    def x(self) -> Array: ...
+
+    @property
+    def number(self) -> int: ...
+
+
+P = TypeVar("P", bound=Part)
 
 
 class DataParallel:
     """How the ranks of ``comm`` share a training step; with one rank, the plain step.
 
     ``comm`` is :func:`minigrad.distributed.world` where a launcher may have started several ranks;
-    without one it is this process alone.
-    Rank 0's weights and buffers are sent to all. In :meth:`backward` a bucket's sum over the
-    ranks starts as soon as the bucket is full, while backward goes on; all ranks start the buckets
-    in the order of their index, on a communicator of their own, so that layers which communicate
-    cannot come between. Raises :class:`SharedError` where the ranks' models differ in names,
-    shapes, dtypes, or in what is trained.
+    without one it is this process alone. A :class:`Mesh` has replicas that are themselves shared
+    by several ranks. Rank 0's weights and buffers are sent to all. ``reducer`` is how gradients
+    become sums over the ranks: :class:`Bucketed` by default, of ``bucket_bytes``;
+    :class:`~minigrad.distributed.zero.ZeRO` divides the optimizer's state too. Raises
+    :class:`SharedError` where the ranks' models differ in names, shapes, dtypes, or in what is
+    trained, where their devices are of different kinds, and where they run different versions.
     """
 
     def __init__(
         self,
         model: Module,
         optimizer: Optimizer,
-        comm: Communicator | None = None,
+        comm: Communicator | Mesh | None = None,
         *,
+        reducer: Reducer | None = None,
         bucket_bytes: int = 1 << 20,
     ) -> None:
         self.model = model
@@ -69,32 +74,48 @@ class DataParallel:
                 "DataParallel was given no communicator, but several ranks were started, and each "
                 "would train a model of its own: pass comm=minigrad.distributed.world()"
             )
-        self.comm = SerialCommunicator() if comm is None else comm
-        self.context = Context(self.comm)
+        comm = SerialCommunicator() if comm is None else comm
+        self.mesh = comm if isinstance(comm, Mesh) else Mesh(comm)
+        self.comm, self.replicas = self.mesh.comm, self.mesh.data
+        self.context = Context(self.replicas)
         model.attach(self.context)
+        self.reducer = Bucketed(bucket_bytes) if reducer is None else reducer
         self._norm: GradientNorm | None = None
-        self._buckets: list[Array] = []
-        self._expected: list[int] = []  # of each bucket: how many gradients it waits for
-        self._missing: list[int] = []
-        self._requests: list[Request] = []
-        self._armed = False
         self._reduced = -1  # which zero_grad the gradients that were summed last belong to
         if self.comm.size > 1:
-            self._bucket_comm = self.comm.duplicate()
-            self._agree_on_the_model()
-            self._agree_on_the_update()
+            self._agree()
             self._send_from_rank_0()
-            for arena in optimizer.arenas:
-                for spans in buckets_of(arena, bucket_bytes):
-                    self._watch(arena, spans)
+        if self.replicas.size > 1:
+            self.reducer.attach(self.replicas, optimizer)
 
     # --- a step -----------------------------------------------------------------------------------
+
+    def run(
+        self,
+        parts: Sequence[P],
+        cost: Callable[[Tensor, P], Tensor],
+        gradient: float,
+        first: int = 0,
+    ) -> None:
+        """All gradients of one batch: zeros, then forward and backward of each micro-batch.
+
+        ``cost(outputs, part)`` is the sum of this rank's losses, ``gradient`` one over the number
+        of samples in the batch, of all ranks and parts; ``first`` the number of the epoch's first
+        sample in the whole training.
+        """
+        self.zero_grad()
+        for part in parts:
+            self.context.seek(first + part.number)
+            loss = cost(self.model(part.x), part)
+            self.backward(loss, gradient, last=part is parts[-1])
 
     def zero_grad(self) -> None:
         """Begin a step: write zeros to all gradients."""
         self.optimizer.zero_grad()
+        if self.replicas.size > 1:
+            self.reducer.zero_grad()
 
-    def backward(self, loss: Tensor, gradient: float = 1.0, *, last: bool = True) -> None:
+    def backward(self, loss: Tensor, gradient: float | Array = 1.0, *, last: bool = True) -> None:
         """``loss.backward(gradient)``, then the gradients' sum over all ranks.
 
         ``loss`` is this rank's sum over its samples, ``gradient`` one over the global number of
@@ -102,7 +123,7 @@ class DataParallel:
         only add to this rank's gradients, and nothing is sent. After the last, the next
         ``backward`` needs a :meth:`zero_grad` first, or the sums would be summed again.
         """
-        if self.comm.size == 1:
+        if self.replicas.size == 1:
             loss.backward(gradient)
             return
         zeroed = self.optimizer.arenas[0].zeroed
@@ -111,40 +132,69 @@ class DataParallel:
                 "these gradients are summed over the ranks already, and would be counted again: "
                 "call zero_grad() first, or pass last=False to all but the last backward of a step"
             )
-        if not last:
+        if not last and not self.reducer.every_backward:
             loss.backward(gradient)
             return
-        self._missing = list(self._expected)
-        self._requests = []
-        self._armed = True
-        try:
-            loss.backward(gradient)
-            self._start_full_buckets(unused=True)
-            for request in self._requests:
-                request.wait()
-        finally:
-            self._armed = False
-        self._reduced = zeroed
+        self.reducer.begin()
+        loss.backward(gradient)
+        self.reducer.finish()
+        if last:
+            self._reduced = zeroed
 
     def norm(self, limit: float | None = None) -> GradientNorm:
         """The global norm of the gradient, measured now; nothing waits until it is read."""
         if self._norm is None or self._norm.limit != (math.inf if limit is None else limit):
-            self._norm = GradientNorm(self.optimizer.arenas, limit)
+            parts, over = self._counted()
+            self._norm = GradientNorm(self.optimizer.arenas, limit, parts=parts, over=over)
         return self._norm.measure()
 
     def step(self, norm: GradientNorm | None = None) -> None:
         """Update the parameters, with the gradient clipped to the norm's limit; a gradient that is
         not finite updates nothing."""
         self.optimizer.step(norm=norm)
+        if self.replicas.size > 1:
+            self.reducer.updated()
+
+    @property
+    def counts(self) -> bool:
+        """Whether losses and metrics that this rank sees count; parts of one layer see the same."""
+        return self.mesh.tensor.rank == 0
+
+    def _counted(self) -> tuple[list[Array] | None, Communicator | None]:
+        """Which gradients this rank counts, and among whom the whole is divided.
+
+        What every part of a layer holds alike is counted by the first of them.
+        """
+        arenas = self.optimizer.arenas
+        divided = self.replicas.size > 1 and self.reducer.over is not None
+        over = self.comm if divided else self.mesh.model
+        if over.size == 1:
+            return None, None
+        found: list[Array] = []
+        for index, arena in enumerate(arenas):
+            g, first = self.reducer.gradients(index) if divided else (arena.grad, 0)
+            for span in arena.spans:
+                start, stop = max(span.start - first, 0), min(span.stop - first, g.size)
+                if start < stop and (self.counts or self._is_split(span.name)):
+                    found.append(g[start:stop])
+        return found, over
+
+    def _is_split(self, name: str) -> bool:
+        return dict(self.model.named_parameters())[name].shard is not None
 
     # --- state ------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Array]:
         """What a checkpoint holds, ``model/…`` and ``optimizer/…``; called by all ranks."""
-        model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
+        model = self.model.state_dict()
+        optimizer = self.optimizer.state_dict(self._gather)
         return {f"model/{name}": array for name, array in model.items()} | {
             f"optimizer/{name}": array for name, array in optimizer.items()
         }
+
+    @property
+    def _gather(self) -> Gather | None:
+        return self.reducer.whole if self.replicas.size > 1 else None
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Take over what :meth:`state_dict` gave; nothing is changed where anything misfits."""
@@ -162,13 +212,13 @@ class DataParallel:
 
     def check_replicas(self) -> None:
         """Compare a hash of all weights and buffers over the ranks; all raise if they differ."""
-        if self.comm.size == 1:
+        if self.replicas.size == 1:
             return
         state = self.model.state_dict()
-        if len(set(self.comm.all_gather_text(_digest(*state.values())))) == 1:
+        if len(set(self.replicas.all_gather_text(_digest(*state.values())))) == 1:
             return
         mine = "\n".join(f"{name} {_digest(array)}" for name, array in state.items())
-        theirs = [text.split("\n") for text in self.comm.all_gather_text(mine)]
+        theirs = [text.split("\n") for text in self.replicas.all_gather_text(mine)]
         found = [
             f"'{line.split()[0]}' on rank {rank}"
             for rank, lines in enumerate(theirs)
@@ -182,13 +232,33 @@ class DataParallel:
 
     # --- the ranks --------------------------------------------------------------------------------
 
-    def _agree_on_the_model(self) -> None:
-        spans = [span for arena in self.optimizer.arenas for span in arena.spans]
+    def _agree(self) -> None:
+        """All ranks run the same program on the same kind of device, replicas the same model."""
+        optimizer = self.optimizer
+        device = device_of(optimizer.arenas[0].data).partition(":")[0]
+        self._all_alike(
+            self.comm,
+            {
+                "minigrad": minigrad.__version__,
+                "device": device,
+                "reducer": type(self.reducer).__name__,
+                "layout": repr(self.mesh),
+            },
+            "all ranks of a job must run alike; install the same minigrad, choose the same "
+            "--device and options for all",
+        )
+        self._all_alike(
+            self.replicas,
+            {"update form": optimizer.form},
+            "in the last bits they would drift apart: 'minigrad doctor', run on both machines, "
+            "says why; or give every rank's optimizer form='in_place'",
+        )
+        trained = [span.name for arena in optimizer.arenas for span in arena.spans]
         mine = "\n".join(
             [f"{name} {a.dtype}{list(a.shape)}" for name, a in self.model.state_dict().items()]
-            + [f"{span.name} is trained" for span in spans]
+            + [f"{name} is trained" for name in trained]
         )
-        texts = self.comm.all_gather_text(mine)
+        texts = self.replicas.all_gather_text(mine)
         for rank, text in enumerate(texts):
             if text != texts[0]:
                 only = "; ".join(sorted(set(text.split("\n")) ^ set(texts[0].split("\n"))))
@@ -197,48 +267,23 @@ class DataParallel:
                     f"{only or 'the order of parameters'}; all ranks must build the same one"
                 )
 
-    def _agree_on_the_update(self) -> None:
-        forms = self.comm.all_gather_text(self.optimizer.form)
-        for rank, form in enumerate(forms):
-            if form != forms[0]:
-                raise SharedError(
-                    f"rank {rank} updates in the form '{form}', rank 0 in '{forms[0]}', and in the "
-                    "last bits they would drift apart: 'minigrad doctor', run on both machines, "
-                    "says why; or give every rank's optimizer form='in_place'"
-                )
+    def _all_alike(self, comm: Communicator, facts: Mapping[str, str], why: str) -> None:
+        texts = comm.all_gather_text("\n".join(facts.values()))
+        for rank, text in enumerate(texts):
+            for name, mine, first in zip(facts, text.split("\n"), texts[0].split("\n")):
+                if mine != first:
+                    raise SharedError(f"rank {rank} has {name} '{mine}', rank 0 '{first}': {why}")
 
     def _send_from_rank_0(self) -> None:
         for arena in self.optimizer.arenas:
-            self.comm.broadcast(arena.data)
+            self.replicas.broadcast(arena.data)
             arena.touch()
         inside = {name for arena in self.optimizer.arenas for name in arena.leaves}
         for name, array in self.model.state_dict().items():
             if name not in inside:
                 whole = array.copy()  # contiguous, which what is frozen need not be
-                self.comm.broadcast(whole)
+                self.replicas.broadcast(whole)
                 array[...] = whole
-
-    def _watch(self, arena: Arena, spans: list[Span]) -> None:
-        index = len(self._buckets)
-        self._buckets.append(arena.grad[spans[0].start : spans[-1].stop])
-        self._expected.append(len(spans))
-
-        def ready(leaf: Leaf) -> None:
-            if self._armed:
-                self._missing[index] -= 1
-                self._start_full_buckets()
-
-        for span in spans:
-            arena.leaves[span.name].on_ready = ready
-
-    def _start_full_buckets(self, unused: bool = False) -> None:
-        """Start the next buckets in order, as long as they are full; ``unused``: all that are
-        left, for parameters that this backward did not reach."""
-        while len(self._requests) < len(self._buckets) and (
-            unused or self._missing[len(self._requests)] == 0
-        ):
-            bucket = self._buckets[len(self._requests)]
-            self._requests.append(self._bucket_comm.start_all_reduce(bucket))
 
 
 def _digest(*arrays: Array) -> str:

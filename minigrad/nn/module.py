@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,17 +16,34 @@ from minigrad.state import check_names
 if TYPE_CHECKING:
     from minigrad.arena import Arena
 
-__all__ = ["Module", "Parameter"]
+__all__ = ["Module", "Parameter", "Shard"]
+
+
+class Shard(NamedTuple):
+    """Which part of a whole parameter a rank holds: ``start`` to ``stop`` of the ``length`` that
+    the whole has on ``axis``."""
+
+    axis: int
+    start: int
+    stop: int
+    length: int
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """``whole[shard.slices]`` is the part."""
+        return (*(slice(None),) * self.axis, slice(self.start, self.stop))
 
 
 class Parameter(Tensor):
     """A Tensor that a Module learns: a leaf that requires a gradient unless it is frozen.
 
     ``arena`` is where an optimizer keeps its data and gradient. Freezing a parameter takes it out
-    of its arena; that optimizer can then do no further step, and a new one is made.
+    of its arena; that optimizer can then do no further step, and a new one is made. ``shard`` says
+    which part of a whole this is in tensor parallelism; ``None`` is all of it.
     """
 
     arena: Arena | None = None
+    shard: Shard | None = None
 
     def __init__(self, data: Any, requires_grad: bool = True, *, dtype: Any = None) -> None:
         super().__init__(data, requires_grad, dtype=dtype)
@@ -54,7 +71,7 @@ class Parameter(Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         twin = Parameter(self._data.copy(), self.requires_grad)
-        twin.name = self.name
+        twin.name, twin.shard = self.name, self.shard
         memo[id(self)] = twin
         return twin
 

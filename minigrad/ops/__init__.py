@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from minigrad.autograd import Tensor
-from minigrad.ops import activations, elementwise, linear, losses, reductions, shaping
+from minigrad.ops import activations, collective, elementwise, linear, losses, reductions, shaping
 from minigrad.ops.activations import *  # noqa: F403
-from minigrad.ops.collective import all_reduce
+from minigrad.ops.collective import *  # noqa: F403
 from minigrad.ops.dropout import dropout
 from minigrad.ops.elementwise import *  # noqa: F403
 from minigrad.ops.embedding import embedding
@@ -18,10 +18,10 @@ from minigrad.ops.reductions import *  # noqa: F403
 from minigrad.ops.shaping import *  # noqa: F403
 
 __all__ = [  # noqa: PLE0604
-    "all_reduce",
     "dropout",
     "embedding",
     *activations.__all__,
+    *collective.__all__,
     *elementwise.__all__,
     *linear.__all__,
     *losses.__all__,

@@ -5,17 +5,18 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from minigrad.backend import Array, aligned_zeros, array_module, to_numpy
+from minigrad.backend import Array, to_numpy
 from minigrad.errors import InputError, unknown
 from minigrad.optim._checks import Check, checked, non_negative, positive, rate
+from minigrad.optim.buffers import Gather, StateBuffers
 from minigrad.optim.compiled import FORMS, Form, executors
-from minigrad.optim.executor import Hyper, cut
+from minigrad.optim.executor import Hyper, Owned, cut
 from minigrad.optim.groups import placed, settings_of
 from minigrad.optim.norm import GradientNorm, use
 from minigrad.state import check_names
@@ -135,19 +136,24 @@ class Optimizer(ABC):
         self.steps = 0
         self.captured: dict[str, Any] | None = None
         """While a CUDA graph captures this optimizer's step: what :meth:`step` was given."""
-        self._names = names = self._state_names()
-        self._state = [
-            [aligned_zeros(array_module(arena.data), len(arena), arena.data.dtype) for _ in names]
-            for arena in self.arenas
-        ]
-        group_of = {name: self._first_like(group) for name, group in group_of.items()}
+        self._group_of = {name: self._first_like(group) for name, group in group_of.items()}
+        self._form: Form | None = form
+        self.own([Owned(slice(0, len(arena)), arena.grad) for arena in self.arenas])
+
+    def own(self, owned: Sequence[Owned]) -> None:
+        """Update only this part of each arena from here on, from the gradients given with it.
+
+        State is kept for that part alone, and begins anew: to be called before the first step.
+        This is how ZeRO divides an optimizer among ranks.
+        """
+        self.state_buffers = StateBuffers(self.arenas, self._state_names(), owned)
         self._blocks = [
             block
-            for arena, buffers in zip(self.arenas, self._state, strict=True)
-            for block in cut(arena, buffers, group_of)
+            for arena, buffers, own in zip(self.arenas, self.state_buffers.of_arena, owned)
+            for block in cut(arena, buffers, self._group_of, own)
         ]
         self._now = {block.group: dict(self.groups[block.group]) for block in self._blocks}
-        self._kernels, self._loops = executors(self, self._blocks, form)
+        self._kernels, self._loops = executors(self, self._blocks, self._form)
 
     @property
     def form(self) -> str:
@@ -201,8 +207,12 @@ class Optimizer(ABC):
             arena.touch()
         self._update(norm)
         if zero_grad:
+            done = not self._loops and all(
+                own.g.size == len(arena)
+                for arena, own in zip(self.arenas, self.state_buffers.owned)
+            )
             for arena in self.arenas:
-                arena.zero_grad(done=not self._loops)
+                arena.zero_grad(done=done)
 
     def advance(
         self, *, scale: float = 1.0, clip_value: float | None = None, zero_grad: bool = False
@@ -242,13 +252,15 @@ class Optimizer(ABC):
         for _, schedule in self._stateful_schedules():
             schedule.observe(metric)
 
-    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state_dict(self, gather: Gather | None = None) -> dict[str, np.ndarray[Any, Any]]:
         """Copies of all state on the CPU, by name, whatever the order of the buffer.
 
         ``"m/layers.0.weight"``: state m in that parameter's shape; ``"steps"``; ``"lr"`` where it
-        is a number; ``"schedule/…"`` where a schedule has a state.
+        is a number; ``"schedule/…"`` where a schedule has a state. Where each rank has a part of
+        it, ``gather`` puts the parts together.
         """
-        state = {name: np.array(to_numpy(view)) for name, view in self._views()}
+        whole = self.state_buffers.whole(gather)
+        state = {name: np.array(to_numpy(view)) for name, view in whole}
         state["steps"] = np.array(self.steps, np.int64)
         if not callable(self._lr):
             state["lr"] = np.array(self._lr)
@@ -262,7 +274,11 @@ class Optimizer(ABC):
         Raises :class:`InputError` that lists all that is missing, unexpected, of another shape or
         dtype; then nothing is changed.
         """
-        check_names(self.state_dict(), state, f"this is no state of this {type(self).__name__}")
+        # names, shapes and dtypes are those of the whole, whichever part of it is here
+        whole = self.state_dict(
+            lambda i, part: np.broadcast_to(part.dtype.type(0), len(self.arenas[i]))
+        )
+        check_names(whole, state, f"this is no state of this {type(self).__name__}")
         steps = int(state["steps"])
         if steps < 0:
             raise InputError(f"steps is {steps} in this state, but must be 0 or above")
@@ -271,8 +287,7 @@ class Optimizer(ABC):
         for prefix, schedule in self._stateful_schedules():
             keys = schedule.state_dict()
             schedule.load_state_dict({key: state[f"{prefix}/{key}"] for key in keys})
-        for name, view in self._views():
-            view[...] = array_module(view).asarray(state[name])
+        self.state_buffers.load(state)
         self.steps = steps
 
     def _rate(self, lr: Rate) -> float:
@@ -290,14 +305,6 @@ class Optimizer(ABC):
         rates = {"schedule": self._lr}
         rates |= {f"schedule/{name}": h["lr"] for name, h in self.groups.items() if "lr" in h}
         return ((prefix, lr) for prefix, lr in rates.items() if hasattr(lr, "state_dict"))
-
-    def _views(self) -> Iterator[tuple[str, Array]]:
-        """Every state buffer, cut to parameters: ``("m/layers.0.weight", view)``."""
-        for arena, buffers in zip(self.arenas, self._state, strict=True):
-            for span in arena.spans:
-                for name, buffer in zip(self._names, buffers, strict=True):
-                    view = buffer[span.start : span.stop].reshape(span.shape)
-                    yield f"{name}/{span.name}", view
 
     def _first_like(self, name: str) -> str:
         """The first group whose settings are those of ``name``: the two share blocks."""

@@ -27,7 +27,7 @@ from minigrad.optim.regularisation import (
 if TYPE_CHECKING:
     from minigrad.optim.base import Optimizer
 
-__all__ = ["Block", "Formula", "Hyper", "InPlace", "Scratch", "cut"]
+__all__ = ["Block", "Formula", "Hyper", "InPlace", "Scratch", "Owned", "cut"]
 
 Hyper: TypeAlias = Mapping[str, Any]
 """One group's hyper-parameters in one step: plain Python numbers, with ``eta`` and ``t`` from 1."""
@@ -58,29 +58,32 @@ class Block(NamedTuple):
             yield Block(self.group, self.theta[start:stop], self.g[start:stop], state, size)
 
 
-def cut(
-    arena: Arena,
-    buffers: Sequence[Array],
-    group_of: Mapping[str, str],
-    owned: slice = slice(None),
-) -> Iterator[Block]:
-    """Runs of spans of one group, as far as they lie in ``owned``.
+class Owned(NamedTuple):
+    """The part of an arena that this rank updates, and the buffer of that part's gradients."""
 
-    ``owned`` is the part of the arena whose state is here: ``buffers`` begin and end with it.
-    """
-    first, last, _ = owned.indices(len(arena))
+    part: slice
+    g: Array
+
+
+def cut(
+    arena: Arena, buffers: Sequence[Array], group_of: Mapping[str, str], own: Owned
+) -> Iterator[Block]:
+    """Runs of spans of one group, as far as they lie in ``own``, with which the state's
+    ``buffers`` begin and end."""
+    first, last, _ = own.part.indices(len(arena))
     runs = groupby(arena.spans, lambda span: group_of[span.name])
     for spans in (list(run) for _, run in runs):
         start, stop = max(spans[0].start, first), min(spans[-1].stop, last)
         if start < stop:
-            state = tuple(buffer[start - first : stop - first] for buffer in buffers)
-            theta, g = arena.data[start:stop], arena.grad[start:stop]
+            here = slice(start - first, stop - first)
+            state = tuple(buffer[here] for buffer in buffers)
             cuts = tuple(
                 (max(span.start, start) - start, min(span.stop, stop) - start)
                 for span in spans
                 if span.start < stop and span.stop > start
             )
-            yield Block(group_of[spans[0].name], theta, g, state, cuts)
+            group = group_of[spans[0].name]
+            yield Block(group, arena.data[start:stop], own.g[here], state, cuts)
 
 
 class Scratch(dict[tuple[str, Any, str], Array]):

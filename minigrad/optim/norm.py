@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +18,18 @@ from minigrad.optim.clipping import clip_scale, global_norm
 __all__ = ["GradientNorm", "neutral", "use"]
 
 _PER_PIECE, _PIECES = 4096, 1024
+
+
+class Gathering(Protocol):
+    """What :class:`GradientNorm` asks of a communicator."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def gather_into(self, whole: Array, counts: Sequence[int] | None = None) -> None: ...
 
 
 def neutral(xp: Any) -> Array:
@@ -39,11 +51,20 @@ class GradientNorm:
     Without ``limit``, a number above 0, nothing is clipped. The sum of squares is formed in double,
     in an order that depends on the sizes alone, so a norm has the same bits whenever and on
     whichever processor it is measured; by a kernel, float64 gradients above 1e150 count as
-    infinite, and below 1e-150 as 0. Raises :class:`InputError` for arenas of several devices, for
-    a limit of 0 or below, and in ``measure`` where the parameters have moved to other arenas.
+    infinite, and below 1e-150 as 0. ``parts`` are the gradients to count (1-D), by default those
+    of the arenas; ``over`` is the communicator of the ranks that each count a part of the whole.
+    Raises :class:`InputError` for arenas of several devices, for a limit of 0 or below, and in
+    ``measure`` where the parameters have moved to other arenas.
     """
 
-    def __init__(self, arenas: Sequence[Arena], limit: float | None = None) -> None:
+    def __init__(
+        self,
+        arenas: Sequence[Arena],
+        limit: float | None = None,
+        *,
+        parts: Sequence[Array] | None = None,
+        over: Gathering | None = None,
+    ) -> None:
         if not all(isinstance(arena, Arena) for arena in _listed(arenas)):
             raise InputError(
                 f"GradientNorm was given {type(arenas).__name__}; give it an optimizer's arenas: "
@@ -61,23 +82,38 @@ class GradientNorm:
         self.fresh = False
         """Whether it was measured since the last update that it was given to."""
         self.record = neutral(array_module(self.arenas[0].data))
+        self._parts, self._over = parts, over if over is not None and over.size > 1 else None
         self._launches = self._bind()
 
     def _bind(self) -> list[Callable[[], None]]:
-        buffers = [arena.grad for arena in self.arenas]
+        buffers = [arena.grad for arena in self.arenas] if self._parts is None else self._parts
+        xp = array_module(self.arenas[0].data)
+        like = self.arenas[0].data
         stages = [kernel("norm_pieces", like=g) for g in buffers]
-        last = kernel("norm_record", like=buffers[0])
+        last = kernel("norm_record", like=like)
         if last is None or None in stages:
             return []
         counts = [min(max(1, -(-g.size // _PER_PIECE)), _PIECES) for g in buffers]
-        pieces = array_module(buffers[0]).zeros(sum(counts))
+        pieces = xp.zeros(sum(counts))
         ends = np.cumsum(counts)
         calls = [
             stage.bind(g, pieces[end - count : end])
             for stage, g, count, end in zip(stages, buffers, counts, ends)
             if stage is not None
         ]
-        return [*calls, last.bind(pieces, self.record, self.limit, 1)]
+        if self._over is None:
+            return [*calls, last.bind(pieces, self.record, self.limit, 1)]
+        return [*calls, *self._bind_over(self._over, pieces, last)]
+
+    def _bind_over(self, over: Gathering, pieces: Array, last: Any) -> list[Callable[[], None]]:
+        """The sum of this rank's pieces goes to all others; each adds them up in rank order."""
+        sums = array_module(pieces).zeros(over.size)
+
+        def gather() -> None:
+            sums[over.rank] = pieces.sum()
+            over.gather_into(sums, [1] * over.size)
+
+        return [gather, last.bind(sums, self.record, self.limit, 1)]
 
     def measure(self) -> GradientNorm:
         """Look at the gradients as they are now."""
@@ -88,12 +124,21 @@ class GradientNorm:
             for launch in self._launches:
                 launch()
             return self
-        norm = global_norm(self.arenas)
+        norm = self._formula()
         finite = math.isfinite(norm)
         scale = clip_scale(norm, self.limit) if finite and self.limit < math.inf else 1.0
         skipped = self.skipped + (not finite)
         self.record[...] = to_device(np.array([norm, scale, not finite, skipped]), self.device)
         return self
+
+    def _formula(self) -> float:
+        mine = global_norm(self.arenas if self._parts is None else self._parts)
+        if self._over is None:
+            return mine
+        norms = np.zeros(self._over.size)
+        norms[self._over.rank] = mine
+        self._over.gather_into(norms, [1] * self._over.size)
+        return math.hypot(*norms)
 
     @property
     def value(self) -> float:

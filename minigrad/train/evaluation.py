@@ -9,11 +9,11 @@ import numpy as np
 
 from minigrad.autograd import Tensor, no_grad
 from minigrad.backend import Array, array_module
-from minigrad.shares import share
 from minigrad.distributed.communicator import Communicator
 from minigrad.errors import SharedError
 from minigrad.metrics import ConfusionMatrix, Scores
 from minigrad.nn import Module, watch
+from minigrad.shares import share
 
 __all__ = [
     "CLASSIFICATION", "Loss", "Metric", "classify", "evaluate", "first_not_finite", "losses_of",

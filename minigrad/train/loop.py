@@ -11,10 +11,12 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from minigrad.autograd import Tensor
 from minigrad.backend import Array
 from minigrad.data import Batch, DataLoader
 from minigrad.distributed.communicator import Communicator
@@ -131,7 +133,7 @@ def fit(
     gradient that is not finite, naming the step and the first layer whose output is not; nothing
     has been updated then.
     """
-    check_share(data, parallel.comm)
+    check_share(data, parallel.replicas)
     run = Run(parallel, epochs, **copy.deepcopy(dict(resume or {})))
     model, optimizer, comm = run.model, run.optimizer, run.comm
     try:
@@ -140,15 +142,14 @@ def fit(
             model.train()
             began = time.perf_counter()
             for batch in data.epoch(run.epoch, run.batch):
-                parallel.zero_grad()
                 sums = np.zeros(2 + len(metrics))  # over all ranks: wishes to stop, loss, metrics
-                for part in (parts := batch.split(micro_batches)):
-                    parallel.context.seek(run.epoch * data.samples + part.sample + part.first)
-                    outputs = model(part.x)
-                    cost = losses_of(loss, outputs, part.y).sum()
-                    parallel.backward(cost, 1 / batch.total, last=part is parts[-1])
-                    sums[1:] += (cost.item(), *(m(outputs, part.y) for m in metrics.values()))
                 sums[0] = bool(run.stop)
+                parallel.run(
+                    batch.split(micro_batches),
+                    partial(counted_cost, loss, metrics, sums[1:] if parallel.counts else None),
+                    1 / batch.total,
+                    run.epoch * data.samples,
+                )
                 comm.all_reduce(sums)
                 run.totals["lr"] = optimizer.lr
                 norm = parallel.norm(clip_norm)
@@ -174,6 +175,20 @@ def fit(
         for callback in callbacks:
             callback.close()
     return run
+
+
+def counted_cost(
+    loss: Loss,
+    metrics: Mapping[str, Metric],
+    sums: Array | None,
+    outputs: Tensor,
+    part: Batch,
+) -> Tensor:
+    """This rank's losses on a micro-batch, summed; loss and metrics are added to ``sums``."""
+    cost: Tensor = losses_of(loss, outputs, part.y).sum()
+    if sums is not None:
+        sums += (cost.item(), *(metric(outputs, part.y) for metric in metrics.values()))
+    return cost
 
 
 def check_share(data: DataLoader, comm: Communicator) -> None:
@@ -216,7 +231,8 @@ def finish_epoch(
     means = {key: t[key] / t["samples"] for key in ("loss", *metrics)}
     judged: dict[str, float] = {}
     if validation is not None:
-        found = evaluate(run.model, loss, *validation, comm=run.comm, metrics=metrics)
+        replicas = run.parallel.replicas
+        found = evaluate(run.model, loss, *validation, comm=replicas, metrics=metrics)
         judged = {f"val_{key}": value for key, value in found.items()}
     run.epoch, run.batch, run.totals = run.epoch + 1, 0, {}
     run.history.append(
@@ -235,7 +251,7 @@ def finish_epoch(
 
 def not_finite(run: Run, batch: Batch, loss: float, norm: float) -> SharedError:
     """The error for a step that went wrong. All ranks are here together."""
-    run.parallel.context.seek(run.epoch * len(batch.source[0]) + batch.sample + batch.first)
+    run.parallel.context.seek(run.epoch * len(batch.source[0]) + batch.number)
     where = first_not_finite(run.model, batch.x, run.comm)
     number = run.optimizer.steps + (not math.isfinite(loss))  # a skipped update counts
     return SharedError(

@@ -143,7 +143,8 @@ def test_blocks_of_a_part_of_an_arena(kit, owned):
     (position,) = buffers = [np.arange(37.0)[owned]]
     arena.data[...] = np.arange(37)
     position = position[(position < 21) | (position >= 32)]  # between lies no parameter
-    blocks = list(executor.cut(arena, buffers, group_of, owned))
+    own = executor.Owned(owned, arena.grad[owned])
+    blocks = list(executor.cut(arena, buffers, group_of, own))
     parts = [part for block in blocks for part in block.parts()]
     for some in (blocks, parts):
         np.testing.assert_array_equal(np.concatenate([b.theta for b in some]), position)
