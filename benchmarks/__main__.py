@@ -16,12 +16,15 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 MODULES = {
     "chain": "chain",
     "ranks": "ranks",
+    "collectives": "collectives",
     "depth": "depth",
     "import": "startup",
     "optimizers": "optimizers",
     "memory": "memory",
     "ladder": "ladder",
     "thresholds": "thresholds",
+    "plan": "plan",
+    "bandwidth": "bandwidth",
     "step": "step",  # after the others: JAX, once it is loaded, has a part in every collection
     "gpu": "gpu",
 }

@@ -7,7 +7,6 @@ A person's mistake ends with one sentence on stderr and exit code 2, without a t
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ _COMMANDS = {
     "train": "train a classifier on digits, breast_cancer, wine, iris or a CSV file",
     "launch": "start N ranks with the right mpiexec: minigrad launch -n N train digits",
     "doctor": "show what is installed, and what to do about what is missing",
+    "plan": "predict which computers a training needs: memory and time of each layout of ranks",
 }
 
 
@@ -40,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from minigrad import doctor
 
             return doctor.main(rest)
+        if command == "plan":
+            from minigrad import plan
+
+            return plan.main(rest)
         return _train(rest)
     except KeyboardInterrupt:
         print("minigrad: interrupted", file=sys.stderr)
@@ -71,38 +75,19 @@ def _command(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _train(words: Sequence[str]) -> int:
-    from minigrad.distributed import world
+    from minigrad.distributed import elastic_world, world
     from minigrad.recipe import resumed, train
-    from minigrad.settings import Settings
+    from minigrad.settings import Settings, add_options
 
     parser = launch.Parser(
         prog="minigrad train",
-        argument_default=argparse.SUPPRESS,  # what is not given: a run's own, or the default
         description="Train a classifier; results go to runs/NAME. Alone, or under mpirun -n N.",
     )
-    parser.add_argument("data", help="digits, breast_cancer, wine, iris, or csv")
-    parser.add_argument("path", nargs="?", help="the file, where data is csv")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    for field in dataclasses.fields(Settings):
-        if field.name in ("data", "path"):
-            continue
-        option = "--" + field.name.replace("_", "-")
-        text = field.metadata["help"]
-        if isinstance(field.default, bool):
-            parser.add_argument(option, action="store_true", help=text)
-        else:
-            default = field.default
-            shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-            parser.add_argument(
-                option,
-                type=_sizes if isinstance(default, tuple) else type(default),
-                metavar=field.metadata.get("metavar", type(default).__name__.upper()),
-                help=f"{text} (default: {shown})" if shown not in ("", 0) else text,
-            )
+    add_options(parser)
     given = vars(parser.parse_args(words))
     resume = given.pop("resume", False)
     settings = resumed(given) if resume else Settings(**given)
-    comm = world()
+    comm = elastic_world() if settings.elastic else world()
     try:
         return train(settings, comm, resume=resume)
     except SharedError:
@@ -112,11 +97,3 @@ def _train(words: Sequence[str]) -> int:
             raise
         print(f"minigrad: rank {comm.rank}: {error}", file=sys.stderr)
         comm.abort(2)
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    """``"128,64"`` as (128, 64); ``""`` as ()."""
-    try:
-        return tuple(int(part) for part in text.split(",") if part)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}': give whole numbers, such as 128,64") from error

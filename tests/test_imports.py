@@ -29,7 +29,7 @@ BELOW = {
     "arena": ("nn",),
     "optim": ("arena", "kernels"),
     "capture": ("optim",),
-    "communicators": ("backend", "shares"),
+    "communicators": ("backend", "files", "shares"),
     "parallel": ("optim", "communicators"),
     "data": ("labels", "shares"),
     "metrics": ("communicators", "labels"),
@@ -49,8 +49,8 @@ BELOW = {
     "minigrad": ("ops",),
 }
 COMMUNICATORS = {
-    "algorithms", "board", "call", "checked", "communicator", "elastic", "failure", "host",
-    "meeting", "mpi", "nccl", "neighbour", "serial", "staging", "threads", "traced", "watch",
+    "algorithms", "board", "call", "checked", "communicator", "elastic", "events", "failure",
+    "host", "meeting", "mpi", "nccl", "neighbour", "serial", "staging", "threads", "traced", "watch",
 }  # fmt: skip
 CORE = {"numpy"}
 

@@ -21,12 +21,12 @@ from minigrad.distributed.host import launched_ranks
 from minigrad.distributed.mesh import Mesh
 from minigrad.distributed.reducers import Bucketed, Reducer
 from minigrad.distributed.serial import SerialCommunicator
+from minigrad.distributed.whole import own_part, put_together, shards_of
 from minigrad.errors import InputError, SharedError
 from minigrad.nn import Context, Module
 from minigrad.optim import GradientNorm, Optimizer
-from minigrad.optim.buffers import Gather
 
-__all__ = ["DataParallel", "Part", "ReplicasDiffer"]
+__all__ = ["DataParallel", "P", "Part", "ReplicasDiffer"]
 
 
 class ReplicasDiffer(RuntimeError):
@@ -83,6 +83,7 @@ class DataParallel:
         self._norm: GradientNorm | None = None
         self._reduced = -1  # which zero_grad the gradients that were summed last belong to
         if self.comm.size > 1:
+            self._refuse_norms_of_parts()
             self._agree()
             self._send_from_rank_0()
         if self.replicas.size > 1:
@@ -180,24 +181,27 @@ class DataParallel:
         return found, over
 
     def _is_split(self, name: str) -> bool:
-        return dict(self.model.named_parameters())[name].shard is not None
+        return shards_of(self.model)(name) is not None
 
     # --- state ------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Array]:
-        """What a checkpoint holds, ``model/…`` and ``optimizer/…``; called by all ranks."""
-        model = self.model.state_dict()
-        optimizer = self.optimizer.state_dict(self._gather)
-        return {f"model/{name}": array for name, array in model.items()} | {
-            f"optimizer/{name}": array for name, array in optimizer.items()
-        }
+        """What a checkpoint holds, ``model/…`` and ``optimizer/…``; called by all ranks.
 
-    @property
-    def _gather(self) -> Gather | None:
-        return self.reducer.whole if self.replicas.size > 1 else None
+        It is that of the whole model, undivided, whatever the layout.
+        """
+        gather = self.reducer.whole if self.replicas.size > 1 else None
+        state = _prefixed(self.model.state_dict(), self.optimizer.state_dict(gather))
+        if self.mesh.model.size == 1:
+            return state
+        return put_together(state, shards_of(self.model), self.mesh.model)
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Take over what :meth:`state_dict` gave; nothing is changed where anything misfits."""
+        """Take over what :meth:`state_dict` gave, on any layout; nothing is changed where anything
+        misfits."""
+        if self.mesh.model.size > 1:
+            mine = _prefixed(self.model.state_dict(), self.optimizer.state_like())
+            state = own_part(state, mine, shards_of(self.model))
         parts: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}}
         for name, array in state.items():
             part, _, rest = name.partition("/")
@@ -231,6 +235,14 @@ class DataParallel:
         )
 
     # --- the ranks --------------------------------------------------------------------------------
+
+    def _refuse_norms_of_parts(self) -> None:
+        if self.optimizer.per_span and self.mesh.tensor.size > 1:
+            raise SharedError(
+                f"{type(self.optimizer).__name__} needs the norm of whole weights, and tensor "
+                "parallelism leaves each rank a part of them: take another optimizer, such as "
+                "AdamW, or another layout"
+            )
 
     def _agree(self) -> None:
         """All ranks run the same program on the same kind of device, replicas the same model."""
@@ -284,6 +296,12 @@ class DataParallel:
                 whole = array.copy()  # contiguous, which what is frozen need not be
                 self.replicas.broadcast(whole)
                 array[...] = whole
+
+
+def _prefixed(model: Mapping[str, Array], optimizer: Mapping[str, Array]) -> dict[str, Array]:
+    return {f"model/{name}": array for name, array in model.items()} | {
+        f"optimizer/{name}": array for name, array in optimizer.items()
+    }
 
 
 def _digest(*arrays: Array) -> str:

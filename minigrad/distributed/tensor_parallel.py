@@ -61,8 +61,9 @@ class ColumnParallelDense(Module):
 
     x (…, inputs) is the same on all ranks; the result is this rank's (…, outputs/N), or with
     ``gather`` the whole (…, outputs). One all-reduce backward, of x's gradient where it has one;
-    gathering is one all-gather forward. The other options are those of :class:`~minigrad.nn.Dense`. Raises
-    :class:`SharedError` where the outputs do not divide among the ranks, and what Dense raises.
+    gathering is one all-gather forward. The other options are those of
+    :class:`~minigrad.nn.Dense`. Raises :class:`SharedError` where the outputs do not divide among
+    the ranks, and what Dense raises.
     """
 
     def __init__(
@@ -183,8 +184,9 @@ class ParallelMLP(Module):
     layer, then a row-parallel one, whose input is already where it is needed.
 
     x (…, inputs) and the result (…, outputs) are the same on all ranks. One all-reduce forward,
-    one backward where x has a gradient. ``activation`` is ``"gelu"``, ``"relu"`` or ``None``. The first weights are those
-    of two Dense layers made one after the other. Raises what the two layers raise.
+    one backward where x has a gradient. ``activation`` is ``"gelu"``, ``"relu"`` or ``None``.
+    The first weights are those of two Dense layers made one after the other. Raises what the two
+    layers raise.
     """
 
     def __init__(
@@ -236,6 +238,13 @@ class ParallelDropout(Dropout):
     ) -> None:
         super().__init__(rate, rng=rng)
         self.comm = comm
+
+    @classmethod
+    def from_dropout(cls, dropout: Dropout, comm: Communicator) -> Self:
+        """One that drops what ``dropout`` does, in this rank's part."""
+        twin = cls(dropout.rate, comm, rng=np.random.default_rng(0))
+        twin.key = dropout.key
+        return twin
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:

@@ -126,20 +126,22 @@ class ZeRO(Bucketed):
 
 
 class _Adding(Request):
-    """A reduce-scatter whose result is added to what earlier micro-batches left."""
+    """A reduce-scatter whose result is added to what earlier micro-batches left. What it held
+    until it was sent, it lets go."""
 
-    def __init__(self, request: Request, into: Array, out: Array, held: Array) -> None:
-        self._request, self._into, self._out = request, into, out
-        self._held: Array | None = held  # so that its memory lasts until it is sent
+    def __init__(self, request: Request, into: Array, out: Array, sent: Array) -> None:
+        self._into = into
+        self._held: tuple[Request, Array, Array] | None = (request, out, sent)
 
     def wait(self) -> None:
         if self._held is not None:
-            self._request.wait()
-            self._into += self._out
+            request, out, _ = self._held
+            request.wait()
+            self._into += out
             self._held = None
 
     def done(self) -> bool:
-        return self._held is None or self._request.done()
+        return self._held is None or self._held[0].done()
 
 
 def overlap(one: slice, other: slice) -> int:

@@ -268,16 +268,19 @@ class Optimizer(ABC):
             state |= {f"{prefix}/{key}": value for key, value in schedule.state_dict().items()}
         return state
 
+    def state_like(self) -> dict[str, np.ndarray[Any, Any]]:
+        """:meth:`state_dict` in names, shapes and dtypes, whichever part of it is here; the numbers
+        mean nothing."""
+        lengths = [len(arena) for arena in self.arenas]
+        return self.state_dict(lambda i, part: np.broadcast_to(part.dtype.type(0), lengths[i]))
+
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Take over what :meth:`state_dict` gave; the updates to come have the same bits.
 
         Raises :class:`InputError` that lists all that is missing, unexpected, of another shape or
         dtype; then nothing is changed.
         """
-        # names, shapes and dtypes are those of the whole, whichever part of it is here
-        whole = self.state_dict(
-            lambda i, part: np.broadcast_to(part.dtype.type(0), len(self.arenas[i]))
-        )
+        whole = self.state_like()
         check_names(whole, state, f"this is no state of this {type(self).__name__}")
         steps = int(state["steps"])
         if steps < 0:

@@ -27,7 +27,7 @@ from minigrad.optim.regularisation import (
 if TYPE_CHECKING:
     from minigrad.optim.base import Optimizer
 
-__all__ = ["Block", "Formula", "Hyper", "InPlace", "Scratch", "Owned", "cut"]
+__all__ = ["Block", "Formula", "Hyper", "InPlace", "Owned", "Scratch", "cut"]
 
 Hyper: TypeAlias = Mapping[str, Any]
 """One group's hyper-parameters in one step: plain Python numbers, with ``eta`` and ``t`` from 1."""

@@ -120,16 +120,16 @@ def each_share(
 def first_not_finite(model: Module, x: Array, comm: Communicator) -> str:
     """Which layer is the first whose output is not finite, on any rank, and what to do about it:
     runs the model again, with all ranks, so that layers may communicate."""
-    bad = ""
+    bad, stage = "", getattr(model, "stage", 0)  # of a pipeline
     with no_grad(), watch(model) as outputs:
         model(x)
     for i, (path, module, y) in enumerate(outputs):
         if not array_module(y.data).isfinite(y.data).all():
-            bad = f"{i:06} {path or 'the model'}, {module!r}"
+            bad = f"{stage:03}{i:06} {path or 'the model'}, {module!r}"
             break
     layers = [text for text in comm.all_gather_text(bad) if text]
     where = (
-        f"the first layer with such an output is {min(layers)[7:]}"
+        f"the first layer with such an output is {min(layers)[10:]}"
         if layers
         else "all layers' outputs are finite, so it arose in the loss or in backward"
     )

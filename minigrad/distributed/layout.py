@@ -1,0 +1,109 @@
+"""One model on a mesh: its layers divided among stages, their weights among tensor ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from minigrad import nn
+from minigrad.autograd import Tensor
+from minigrad.backend import Array
+from minigrad.distributed.communicator import Communicator
+from minigrad.distributed.data_parallel import DataParallel, P
+from minigrad.distributed.mesh import Mesh
+from minigrad.distributed.pipeline import Pipeline
+from minigrad.distributed.tensor_parallel import (
+    ColumnParallelDense,
+    ParallelDropout,
+    RowParallelDense,
+)
+from minigrad.errors import InputError, SharedError
+
+__all__ = ["PipelineParallel", "arrange", "tensor_parallel"]
+
+_BY_ELEMENT = (
+    nn.ELU, nn.GELU, nn.LeakyReLU, nn.ReLU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Tanh,
+)  # fmt: skip
+
+
+def arrange(model: nn.Sequential, mesh: Mesh, *, schedule: str = "1f1b") -> nn.Module:
+    """This rank's part of ``model`` on ``mesh``, for :class:`DataParallel` or, with several stages,
+    :class:`PipelineParallel`. All ranks build the same model first.
+
+    Raises :class:`SharedError` where layers do not divide among the tensor ranks, and where there
+    are fewer layers with parameters than stages.
+    """
+    _, tensor, stages = mesh.sizes
+    if tensor > 1:
+        model = tensor_parallel(model, mesh.tensor)
+    if stages == 1:
+        return model
+    trained = sum(bool(layer.parameters()) for layer in model.layers)
+    if trained < stages:
+        raise SharedError(
+            f"{stages} pipeline stages were asked for, but the model has {trained} layers with "
+            f"parameters, and each stage trains one or more: use at most {trained} stages"
+        )
+    return Pipeline(model, mesh.pipeline, schedule=schedule)
+
+
+def tensor_parallel(model: nn.Sequential, comm: Communicator) -> nn.Sequential:
+    """``model`` with each pair of Dense layers divided among the ranks of ``comm``.
+
+    The first of a pair is divided by columns, the second by rows, and what lies between them works
+    element by element on each rank's part; layers that have no partner are kept whole, on all
+    ranks. Names stay as they are. Raises :class:`SharedError` where there is no such pair, and
+    where a layer between the two does not divide among the ranks.
+    """
+    layers = list(model.layers)
+    first, pairs = -1, 0  # where the pair begins, if one has begun
+    for number, layer in enumerate(model.layers):
+        if isinstance(layer, nn.Dense) and first < 0:
+            first = number
+        elif isinstance(layer, nn.Dense):
+            layers[first] = ColumnParallelDense.from_dense(cast("nn.Dense", layers[first]), comm)
+            layers[number] = RowParallelDense.from_dense(layer, comm)
+            for place, between in enumerate(model.layers[first + 1 : number], first + 1):
+                if isinstance(between, nn.Dropout):
+                    layers[place] = ParallelDropout.from_dropout(between, comm)
+            first, pairs = -1, pairs + 1
+        elif not isinstance(layer, (*_BY_ELEMENT, nn.Dropout)):
+            first = -1
+    if not pairs:
+        raise SharedError(
+            "tensor parallelism divides pairs of Dense layers with nothing but activations or "
+            "dropout between them, and this model has none; use data or pipeline parallelism"
+        )
+    return nn.Sequential(*layers)
+
+
+class PipelineParallel(DataParallel):
+    """A training step of a :class:`Pipeline`, whose replicas share the batch; see
+    :class:`DataParallel`. The micro-batches of a batch go through the stages one behind another,
+    so ask for several: ``fit(…, micro_batches=4)``."""
+
+    model: Pipeline
+
+    def run(
+        self,
+        parts: Sequence[P],
+        cost: Callable[[Tensor, P], Tensor],
+        gradient: float,
+        first: int = 0,
+    ) -> None:
+        if not isinstance(self.model, Pipeline):
+            raise InputError(
+                f"PipelineParallel trains a Pipeline, not a {type(self.model).__name__}: "
+                "arrange(model, mesh) makes one where the mesh has several stages"
+            )
+
+        def backward(tensor: Tensor, arriving: Array | float, last: bool) -> None:
+            self.backward(tensor, gradient if self.model.is_last else arriving, last=last)
+
+        self.zero_grad()
+        self.model.run(
+            [part.x for part in parts],
+            lambda m, outputs: cost(outputs, parts[m]),
+            backward=backward,
+            before=lambda m: self.context.seek(first + parts[m].number),
+        )
