@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minigrad.backend import Array, to_numpy
-from minigrad.errors import InputError, require, unknown
-from minigrad.files import write_whole
+from minigrad.errors import InputError, require
+from minigrad.figure import new_figure, save_figure
 
 __all__ = ["confusion", "curves", "roc"]
 
@@ -54,7 +52,7 @@ def curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
         )
     columns = len(panels) if len(panels) < 4 else 2
     rows = -(-len(panels) // columns)
-    figure = _figure(4.6 * columns, 3.4 * rows)
+    figure = new_figure(4.6 * columns, 3.4 * rows)
     locator = require("matplotlib.ticker", "viz").MaxNLocator
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, (label, zero, lines) in zip(grid.flat, panels):
@@ -73,7 +71,7 @@ def curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
         axes.grid(alpha=0.3)
         if len(lines) > 1:
             axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def confusion(
@@ -105,7 +103,7 @@ def confusion(
     if classes > _MOST_DIGITS:
         cell = 20 / classes
     side = cell * classes
-    figure = _figure(side + 1.5, side, layout=None)
+    figure = new_figure(side + 1.5, side, layout=None)
     axes = figure.add_axes((0, 0, side / (side + 1.5), 1))
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     bar = figure.add_axes(((side + 0.2) / (side + 1.5), 0, 0.2 / (side + 1.5), 1))
@@ -128,7 +126,7 @@ def confusion(
     accuracy = f"accuracy {counts.trace() / total:.4f}, {total:,} samples" if total else "empty"
     note = "\n(numbers: names that the font cannot write)" if lacking else ""
     axes.set(xlabel=f"predicted class{note}", ylabel="true class", title=accuracy)
-    _save(figure, path, bbox_inches="tight")
+    save_figure(figure, path, bbox_inches="tight")
 
 
 def roc(
@@ -145,7 +143,7 @@ def roc(
         raise InputError(
             f"fpr has shape {fpr.shape} and tpr {tpr.shape}; both are (n,), from metrics.roc_curve"
         )
-    figure = _figure(5.0, 5.0)
+    figure = new_figure(5.0, 5.0)
     axes = figure.subplots()
     axes.plot(fpr, tpr, color=_BLUE, linewidth=2, label=f"model, AUC = {auc:.4f}")
     axes.plot([0, 1], [0, 1], "--", color=_GREY, label="chance, AUC = 0.5")
@@ -159,7 +157,7 @@ def roc(
     )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _line(history: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, float]]:
@@ -182,17 +180,3 @@ def _labels(names: Iterable[object], first: int = 0) -> tuple[list[str], bool]:
         lacking |= not writable
         labels.append(cut if writable else f"class {number}")
     return labels, lacking
-
-
-def _figure(width: float, height: float, layout: str | None = "constrained") -> Any:
-    figure = require("matplotlib.figure", "viz").Figure
-    return figure(figsize=(width, height), dpi=150, layout=layout)
-
-
-def _save(figure: Any, path: str | os.PathLike[str], **options: Any) -> None:
-    suffix = Path(path).suffix
-    if suffix not in (".pdf", ".png", ".svg"):
-        raise unknown("picture format", suffix, (".pdf", ".png", ".svg"))
-    picture = BytesIO()
-    figure.savefig(picture, format=suffix[1:], **options)
-    write_whole(path, picture.getvalue())

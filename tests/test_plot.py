@@ -28,7 +28,7 @@ LABELS = {
 def draw(monkeypatch):
     """``draw(function, ...)`` is the figure that the function would save, laid out."""
     figures = []
-    monkeypatch.setattr(plot, "_save", lambda figure, *_, **__: figures.append(figure))
+    monkeypatch.setattr(plot, "save_figure", lambda figure, *_, **__: figures.append(figure))
 
     def run(function, *arguments, **options):
         function(*arguments, "picture.png", **options)

@@ -21,6 +21,7 @@ from minigrad.distributed.host import launched_ranks
 from minigrad.distributed.mesh import Mesh
 from minigrad.distributed.reducers import Bucketed, Reducer
 from minigrad.distributed.serial import SerialCommunicator
+from minigrad.distributed.traced import NO_TRACE, Trace
 from minigrad.distributed.whole import own_part, put_together, shards_of
 from minigrad.errors import InputError, SharedError
 from minigrad.nn import Context, Module
@@ -53,7 +54,8 @@ class DataParallel:
     without one it is this process alone. A :class:`Mesh` has replicas that are themselves shared
     by several ranks. Rank 0's weights and buffers are sent to all. ``reducer`` is how gradients
     become sums over the ranks: :class:`Bucketed` by default, of ``bucket_bytes``;
-    :class:`~minigrad.distributed.zero.ZeRO` divides the optimizer's state too. Raises
+    :class:`~minigrad.distributed.zero.ZeRO` divides the optimizer's state too. ``trace`` records
+    forward, backward and update, where ``comm`` is of :meth:`Trace.wrap`. Raises
     :class:`SharedError` where the ranks' models differ in names, shapes, dtypes, or in what is
     trained, where their devices are of different kinds, and where they run different versions.
     """
@@ -66,6 +68,7 @@ class DataParallel:
         *,
         reducer: Reducer | None = None,
         bucket_bytes: int = 1 << 20,
+        trace: Trace = NO_TRACE,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -80,6 +83,7 @@ class DataParallel:
         self.context = Context(self.replicas)
         model.attach(self.context)
         self.reducer = Bucketed(bucket_bytes) if reducer is None else reducer
+        self.trace = trace
         self._norm: GradientNorm | None = None
         self._reduced = -1  # which zero_grad the gradients that were summed last belong to
         if self.comm.size > 1:
@@ -107,7 +111,8 @@ class DataParallel:
         self.zero_grad()
         for part in parts:
             self.context.seek(first + part.number)
-            loss = cost(self.model(part.x), part)
+            with self.trace.span("forward"):
+                loss = cost(self.model(part.x), part)
             self.backward(loss, gradient, last=part is parts[-1])
 
     def zero_grad(self) -> None:
@@ -124,6 +129,10 @@ class DataParallel:
         only add to this rank's gradients, and nothing is sent. After the last, the next
         ``backward`` needs a :meth:`zero_grad` first, or the sums would be summed again.
         """
+        with self.trace.span("backward"):
+            self._backward(loss, gradient, last)
+
+    def _backward(self, loss: Tensor, gradient: float | Array, last: bool) -> None:
         if self.replicas.size == 1:
             loss.backward(gradient)
             return
@@ -152,9 +161,10 @@ class DataParallel:
     def step(self, norm: GradientNorm | None = None) -> None:
         """Update the parameters, with the gradient clipped to the norm's limit; a gradient that is
         not finite updates nothing."""
-        self.optimizer.step(norm=norm)
-        if self.replicas.size > 1:
-            self.reducer.updated()
+        with self.trace.span("update"):
+            self.optimizer.step(norm=norm)
+            if self.replicas.size > 1:
+                self.reducer.updated()
 
     @property
     def counts(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from minigrad.distributed.pipeline.timeline import Slot, bubble
 from minigrad.errors import InputError, require
+from minigrad.figure import new_figure, save_figure
 
 __all__ = ["gantt"]
 
@@ -34,9 +35,7 @@ def gantt(
         if not slots:
             raise InputError(f"gantt: there are no slots of the {title}; run the pipeline first")
     heights = [_ROW * (1 + max(slot.stage for slot in slots)) for _, slots, _, _ in panels]
-    figure = require("matplotlib.figure", "viz").Figure(
-        figsize=(_WIDTH, sum(heights) + 0.95 * len(panels) + 0.3), dpi=150, layout="constrained"
-    )
+    figure = new_figure(_WIDTH, sum(heights) + 0.95 * len(panels) + 0.3)
     rows = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (title, slots, scale, label) in zip(rows, panels):
         _draw(axes, slots, scale)
@@ -49,13 +48,7 @@ def gantt(
         ncols=2,
         frameon=False,
     )
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"gantt: {path} could not be written ({error}); give a file that ends in .png, .svg or "
-            ".pdf, in a folder that exists"
-        ) from error
+    save_figure(figure, path)
 
 
 def _draw(axes: Any, slots: Sequence[Slot], scale: float) -> None:
