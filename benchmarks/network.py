@@ -6,6 +6,7 @@ Everywhere the same first weights and the same random batches.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,12 @@ Array = np.ndarray[Any, Any]
 Batches = list[tuple[Array, Array]]
 
 
-def weights(seed: int = 0) -> list[tuple[Array, Array]]:
-    """The first weight (n, m) and bias (m,) of each layer, float32."""
+def weights(sizes: Sequence[int] = SIZES, seed: int = 0) -> list[tuple[Array, Array]]:
+    """The first weight (n, m) and bias (m,) of each layer of a network of ``sizes``, float32."""
     rng = np.random.default_rng(seed)
     return [
         (nn.init.he_uniform(rng, (n, m), "float32"), np.zeros(m, np.float32))
-        for n, m in itertools.pairwise(SIZES)
+        for n, m in itertools.pairwise(sizes)
     ]
 
 
@@ -44,11 +45,11 @@ def batches(rows: int, count: int = 4, seed: int = 1) -> Batches:
     ]
 
 
-def minigrad_model() -> nn.Sequential:
+def minigrad_model(sizes: Sequence[int] = SIZES) -> nn.Sequential:
     """The network with :func:`weights`."""
     layers: list[nn.Module] = []
-    for W, b in weights():
-        activation = None if len(layers) == len(SIZES) - 2 else "relu"
+    for W, b in weights(sizes):
+        activation = None if len(layers) == len(sizes) - 2 else "relu"
         dense = nn.Dense(*W.shape, activation=activation, rng=np.random.default_rng(0))
         dense.weight.data = W
         assert dense.bias is not None
@@ -57,10 +58,10 @@ def minigrad_model() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def torch_model(torch: Any) -> Any:
+def torch_model(torch: Any, sizes: Sequence[int] = SIZES) -> Any:
     """The same in PyTorch, whose weights are (m, n)."""
     layers: list[Any] = []
-    for W, b in weights():
+    for W, b in weights(sizes):
         linear = torch.nn.Linear(*W.shape)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(W.T))

@@ -385,7 +385,7 @@ def test_a_picture_of_plan_and_measurement(tmp_path: Path, suffix: str) -> None:
     ("name", "slots", "words"),
     [
         ("nowhere/plan.png", 1, "nowhere.*could not be written"),
-        ("plan.jpgg", 1, r"\.png, \.svg or \.pdf"),
+        ("plan.jpgg", 1, "unknown picture format '.jpgg'"),
         ("plan.png", 0, "no slots of the what happened|no measured|there are no slots"),
     ],
 )
