@@ -163,6 +163,26 @@ def test_a_checkpoint_goes_on_on_any_number_of_ranks(optimizer: str, stage: int)
                 tiny.same(run, alone, 1e-10)
 
 
+@pytest.mark.parametrize("name", sorted(set(REDUCERS) - {"zero 2", "zero 2, one bucket"}))
+def test_gradients_differ_between_micro_batches_and_agree_after_the_last(name: str) -> None:
+    """What accumulation saves: until the last backward of a step, nothing is sent."""
+
+    def job(comm: Communicator) -> list[np.ndarray]:
+        model = tiny.network()
+        parallel = DataParallel(model, optim.SGD(model, 0.1), comm, reducer=REDUCERS[name]())
+        x = tiny.data(6, seed=comm.rank)[0]
+        parallel.zero_grad()
+        parallel.backward(model(x).sum(), last=False)
+        before = model[0].weight.grad.copy()
+        parallel.backward(model(x).sum())
+        parallel.step()
+        return [before, model[0].weight.data.copy()]
+
+    (before, after), (other_before, other_after) = run_ranks(2, job)
+    assert not np.isclose(before, other_before).any()
+    np.testing.assert_array_equal(after, other_after)
+
+
 @given(
     sizes=st.lists(st.integers(0, 40), min_size=1, max_size=6),
     ranks=st.integers(1, 9),
