@@ -8,6 +8,7 @@ Rabenseifner & Gropp 2005, §3, for any schedule.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,16 +39,19 @@ class Load(NamedTuple):
 
 def load(schedule: Schedule, itemsize: int = 4) -> Load:
     """The load of ``schedule``, for elements of ``itemsize`` bytes."""
-    total = np.zeros(3, np.int64)
+    messages = sent = added = 0
     for each in schedule.rounds:
-        busy = np.zeros((5, schedule.ranks), np.int64)
+        ends: Counter[tuple[str, int]] = Counter()
+        moved: Counter[tuple[str, int]] = Counter()
+        sums: Counter[int] = Counter()
         for t in each:
-            busy[:2, t.source] += (1, t.elements)
-            busy[2:4, t.target] += (1, t.elements)
-            busy[4, t.target] += t.elements * (t.action == "reduce")
-        messages_out, out, messages_in, in_, added = busy.max(axis=1)
-        total += (max(messages_out, messages_in), max(out, in_), added)
-    messages, sent, added = total.tolist()
+            for end in (("from", t.source), ("to", t.target)):
+                ends[end] += 1
+                moved[end] += t.elements
+            sums[t.target] += t.elements * (t.action == "reduce")
+        messages += max(ends.values())
+        sent += max(moved.values())
+        added += max(sums.values())
     return Load(messages, sent * itemsize, added * itemsize)
 
 

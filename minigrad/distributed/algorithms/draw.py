@@ -9,6 +9,7 @@ from typing import Any
 
 from minigrad.distributed.algorithms.schedule import Schedule
 from minigrad.errors import InputError, require
+from minigrad.figure import new_figure, save_figure
 
 __all__ = ["draw", "draw_costs"]
 
@@ -29,7 +30,7 @@ def draw(schedule: Schedule, path: str | os.PathLike[str]) -> None:
             f"{ranks} ranks and {rounds} rounds are too many to draw; give at most {_MOST_RANKS} "
             f"and {_MOST_ROUNDS}"
         )
-    figure = _figure(1.5 * ranks + 2.2, 0.75 * rounds + 2.2)
+    figure = new_figure(1.5 * ranks + 2.2, 0.75 * rounds + 2.2)
     axes = figure.subplots()
     shades = require("matplotlib", "viz").colormaps["Blues"]
     patches = require("matplotlib.patches", "viz")
@@ -73,7 +74,7 @@ def draw(schedule: Schedule, path: str | os.PathLike[str]) -> None:
             patches.Patch(facecolor=shades(0.9 * held / ranks), edgecolor="#444444", label=words)
         )
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_costs(
@@ -94,7 +95,7 @@ def draw_costs(
         )
     columns = min(4, len(predicted))
     rows = -(-len(predicted) // columns)
-    figure = _figure(2.7 * columns + 0.4, 2.5 * rows + 1.0)
+    figure = new_figure(2.7 * columns + 0.4, 2.5 * rows + 1.0)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     beside = [name for name in measured if name not in predicted]
     for axes, name in itertools.zip_longest(grid.flat, predicted):
@@ -115,13 +116,8 @@ def draw_costs(
         figure.suptitle(title, fontsize=11)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower right", ncols=3, fontsize=9, frameon=False)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _x(schedule: Schedule, rank: int, element: float) -> float:
     return rank + _WIDTH * (element / schedule.size - 0.5)
-
-
-def _figure(width: float, height: float) -> Any:
-    figure = require("matplotlib.figure", "viz").Figure
-    return figure(figsize=(width, height), dpi=150, layout="constrained")

@@ -27,7 +27,6 @@ SEGMENT = 1 << 20
 """Bytes of a segment: smaller ones cost more in messages than they hide."""
 
 _AHEAD = 3  # segments under way at a time
-_COPIED, _ADDED = 0, 1  # tags
 
 
 class _Sum(NamedTuple):
@@ -73,44 +72,64 @@ class Runner:
     def __init__(self, comm: Communicator, segment: int = SEGMENT) -> None:
         self.comm = comm
         self.segment = segment
-        self._scratch: dict[tuple[str, np.dtype[Any]], Array] = {}
+        self._begun = 0
+        self._free: dict[tuple[str, np.dtype[Any]], list[Array]] = {}
 
-    def run(self, part: Part, buffer: Array, op: str = "sum") -> None:
-        """Do this rank's ``part`` on ``buffer`` (n,), in place; returns when it is done.
+    def run(self, part: Part, buffer: Array, op: str = "sum") -> Iterator[Request]:
+        """Do this rank's ``part`` on ``buffer`` (n,), in place; yields what must be waited for.
 
-        ``op`` is "sum", "max" or "min". All ranks run their parts of one schedule.
+        ``op`` is "sum", "max" or "min". All ranks run their parts of one schedule; several may be
+        under way, if all ranks begin them in one order.
         """
         xp = array_module(buffer)
         combine = {"sum": xp.add, "max": xp.maximum, "min": xp.minimum}[op]
-        with np.errstate(all="ignore"):  # overflow is silent in MPI's reductions too
-            for step in part.steps:
-                self._step(step, part.rank, buffer, combine)
+        tag = self._begun % 16384 * 2  # tells those apart that are under way
+        self._begun += 1
+        for step in part.steps:
+            yield from self._step(step, part.rank, buffer, combine, tag)
 
-    def _step(self, step: _Step, rank: int, buffer: Array, combine: Any) -> None:
-        comm = self.comm
+    def _step(
+        self, step: _Step, rank: int, buffer: Array, combine: Any, tag: int
+    ) -> Iterator[Request]:
+        comm, copied, added = self.comm, tag, tag + 1
         pieces = [piece for sum_ in step.sums for piece in self._cut(sum_, buffer)]
-        slots = self._slots(pieces, buffer)
-        asked = [self._ask(piece, slot) for piece, slot in zip(pieces[:_AHEAD], slots)]
+        room, slots = self._room(pieces, buffer)
+        asked = [self._ask(piece, slot, added) for piece, slot in zip(pieces, slots)]
         waited = [
-            comm.start_receive(buffer[t.start : t.stop], t.source, _COPIED) for t in step.copies
+            comm.start_receive(buffer[t.start : t.stop], t.source, copied) for t in step.copies
         ]
         leaving: dict[int, list[Request]] = {}
         for t in step.sends:
             if t.action == "copy":
-                waited.append(comm.start_send(buffer[t.start : t.stop], t.target, _COPIED))
+                waited.append(comm.start_send(buffer[t.start : t.stop], t.target, copied))
                 continue
             for start, stop, _ in self._cut(_Sum(t.start, t.stop, ()), buffer):
-                request = comm.start_send(buffer[start:stop], t.target, _ADDED)
+                request = comm.start_send(buffer[start:stop], t.target, added)
                 leaving.setdefault(start, []).append(request)
         for number, piece in enumerate(pieces):
             slot = slots[number % _AHEAD]
-            for request in (*asked[number], *leaving.pop(piece.start, ())):
-                request.wait()
+            yield from asked[number]
+            yield from leaving.pop(piece.start, ())
             _add(piece, rank, buffer[piece.start : piece.stop], slot, combine)
             if number + _AHEAD < len(pieces):
-                asked.append(self._ask(pieces[number + _AHEAD], slot))
-        for request in itertools.chain(waited, *leaving.values()):
-            request.wait()
+                asked.append(self._ask(pieces[number + _AHEAD], slot, added))
+        yield from itertools.chain(waited, *leaving.values())
+        if pieces:
+            self.give(room)
+
+    def take(self, size: int, like: Array) -> Array:
+        """Memory for ``size`` elements or more, of the dtype of ``like`` and where it lives."""
+        free = self._free.setdefault((device_of(like), like.dtype), [])
+        free.sort(key=lambda room: room.size)
+        for number, room in enumerate(free):
+            if room.size >= size:
+                return free.pop(number)
+        del free[-1:]  # too small: the new one takes its place
+        return array_module(like).empty(size, like.dtype)
+
+    def give(self, room: Array) -> None:
+        """Give back what was taken."""
+        self._free[device_of(room), room.dtype].append(room)
 
     def _cut(self, sum_: _Sum, buffer: Array) -> Iterator[_Sum]:
         """The segments of what is added."""
@@ -118,25 +137,22 @@ class Runner:
         for start in range(sum_.start, sum_.stop, length):
             yield _Sum(start, min(start + length, sum_.stop), sum_.sources)
 
-    def _ask(self, piece: _Sum, slot: Array) -> list[Request]:
+    def _ask(self, piece: _Sum, slot: Array, tag: int) -> list[Request]:
         length = piece.stop - piece.start
         return [
-            self.comm.start_receive(row[:length], source, _ADDED)
+            self.comm.start_receive(row[:length], source, tag)
             for row, source in zip(slot, piece.sources)
         ]
 
-    def _slots(self, pieces: Sequence[_Sum], buffer: Array) -> list[Array]:
-        """Room for the segments under way, for each a row a source."""
+    def _room(self, pieces: Sequence[_Sum], buffer: Array) -> tuple[Array, list[Array]]:
+        """Scratch memory, and in it for each segment under way a slot with a row a source."""
         if not pieces:
-            return []
+            return None, []
         sources = max(len(piece.sources) for piece in pieces)
         length = max(piece.stop - piece.start for piece in pieces)
         slots = min(_AHEAD, len(pieces))
-        key = (device_of(buffer), buffer.dtype)
-        if key not in self._scratch or self._scratch[key].size < slots * sources * length:
-            self._scratch[key] = array_module(buffer).empty(slots * sources * length, buffer.dtype)
-        room = self._scratch[key][: slots * sources * length]
-        return list(room.reshape(slots, sources, length))
+        room = self.take(slots * sources * length, buffer)
+        return room, list(room[: slots * sources * length].reshape(slots, sources, length))
 
 
 def _add(piece: _Sum, rank: int, own: Array, slot: Array, combine: Any) -> None:
@@ -146,5 +162,6 @@ def _add(piece: _Sum, rank: int, own: Array, slot: Array, combine: Any) -> None:
     brought[rank] = own
     first, *rest = sorted(brought)
     total = brought[first]
-    for source in rest:
-        total = combine(total, brought[source], out=own if source >= rank else total)
+    with np.errstate(all="ignore"):  # overflow is silent in MPI's reductions too
+        for source in rest:
+            total = combine(total, brought[source], out=own if source >= rank else total)
