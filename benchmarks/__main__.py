@@ -27,7 +27,9 @@ MODULES = {
     "bandwidth": "bandwidth",
     "step": "step",  # after the others: JAX, once it is loaded, has a part in every collection
     "gpu": "gpu",
+    "staging": "staging",
 }
+ON_A_GPU = ("gpu", "staging")
 
 
 def main() -> int:
@@ -66,7 +68,7 @@ def default_names() -> list[str]:
     """All benchmarks that this machine can run."""
     from minigrad.backend import device_count
 
-    return [name for name in MODULES if name != "gpu" or device_count()]
+    return [name for name in MODULES if name not in ON_A_GPU or device_count()]
 
 
 if __name__ == "__main__":

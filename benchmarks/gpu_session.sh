@@ -2,21 +2,22 @@
 # All that needs a GPU, in one go: tests, NVIDIA's checkers, benchmarks, two ranks on the card.
 #
 #     benchmarks/gpu_session.sh FOLDER [STEP...]     steps: tests memcheck racecheck synccheck
-#                                                      initcheck gpu ladder ranks
+#                                                      initcheck gpu ladder staging doctor
+#                                                      ranks
 #
 # Each step leaves FOLDER/STEP.txt and the benchmarks FOLDER/NAME.json. A step that fails, or takes
 # longer than LIMIT seconds (300), does not keep the next from running; the exit code is then 1.
 # PYTHON names the interpreter (python3).
 set -u
 if [ $# -lt 1 ]; then
-    sed -n '2,9s/^# \?//p' "$0" >&2
+    sed -n '2,10s/^# \?//p' "$0" >&2
     exit 2
 fi
 mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd) || exit 2
 shift
 cd "$(dirname "$0")/.." || exit 2
-[ $# -gt 0 ] || set -- tests memcheck racecheck synccheck initcheck gpu ladder ranks
+[ $# -gt 0 ] || set -- tests memcheck racecheck synccheck initcheck gpu ladder staging doctor ranks
 python=${PYTHON:-python3}
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 runs=$(mktemp -d) && trap 'rm -rf "$runs"' EXIT
@@ -41,6 +42,8 @@ synccheck() { checked synccheck; }
 initcheck() { checked initcheck; }
 gpu() { "$python" -m benchmarks gpu --out "$out"; }
 ladder() { "$python" -m benchmarks ladder --out "$out"; }
+staging() { "$python" -m benchmarks staging --out "$out"; }
+doctor() { "$python" -m minigrad doctor; } # which way arrays take: NCCL, CUDA-aware MPI or the host
 
 # `launch` runs the mpirun that belongs to mpi4py, as root too.
 ranks() {
@@ -54,7 +57,7 @@ if [ "${SESSION_STEP:-}" ]; then
 fi
 for step in "$@"; do
     case $step in
-        tests | gpu | ladder | ranks) ;;
+        tests | gpu | ladder | staging | doctor | ranks) ;;
         memcheck | racecheck | synccheck | initcheck)
             if ! command -v compute-sanitizer >/dev/null; then
                 echo "$step: left out, there is no compute-sanitizer on PATH" | tee "$out/$step.txt"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import warnings
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "device_count",
     "device_of",
     "module_for",
+    "nccl_library",
     "to_device",
     "to_numpy",
     "use_device",
@@ -76,6 +78,16 @@ def device_count() -> int:
         return int(cupy.cuda.runtime.getDeviceCount())
     except cupy.cuda.runtime.CUDARuntimeError:
         return 0
+
+
+def nccl_library() -> Any:
+    """CuPy's module for NCCL; None without CuPy, or where CuPy does not find the library."""
+    if importlib.util.find_spec("cupy") is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is missing, which is no fault
+        library = require("cupy.cuda.nccl", "cuda13")
+    return library if library.available else None
 
 
 def use_device(device: str, local_rank: int = 0) -> str:

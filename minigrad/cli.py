@@ -22,6 +22,7 @@ _COMMANDS = {
     "launch": "start N ranks with the right mpiexec: minigrad launch -n N train digits",
     "doctor": "show what is installed, and what to do about what is missing",
     "plan": "predict which computers a training needs: memory and time of each layout of ranks",
+    "demo": "show one idea of distributed training; without a name, list the demos",
 }
 
 
@@ -44,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from minigrad import plan
 
             return plan.main(rest)
+        if command == "demo":
+            from minigrad import demos
+
+            return demos.main(rest)
         return _train(rest)
     except KeyboardInterrupt:
         print("minigrad: interrupted", file=sys.stderr)
@@ -87,7 +92,7 @@ def _train(words: Sequence[str]) -> int:
     given = vars(parser.parse_args(words))
     resume = given.pop("resume", False)
     settings = resumed(given) if resume else Settings(**given)
-    comm = elastic_world() if settings.elastic else world()
+    comm = elastic_world() if settings.elastic else world(settings.timeout)
     try:
         return train(settings, comm, resume=resume)
     except SharedError:

@@ -21,8 +21,9 @@ from typing import Literal
 import numpy as np
 
 import minigrad
-from minigrad.backend import device_count, module_for
+from minigrad.backend import device_count, module_for, nccl_library
 from minigrad.distributed.host import core_count
+from minigrad.distributed.staging import cuda_aware
 from minigrad.errors import InputError, MissingExtra
 from minigrad.kernels import report
 from minigrad.launch import (
@@ -39,6 +40,7 @@ __all__ = [
     "Check",
     "check_extras",
     "check_gpu",
+    "check_gpu_arrays",
     "check_kernels",
     "check_launchers",
     "check_mpi",
@@ -230,6 +232,30 @@ def check_gpu() -> list[Check]:
     return [Check("GPU", "ok", f"{text}, CUDA {built}: {', '.join(names)}")]
 
 
+def check_gpu_arrays() -> list[Check]:
+    """Which way arrays on GPUs go from rank to rank; no line where there is no GPU or no MPI."""
+    name = "GPU arrays"
+    try:
+        if device_count() == 0 or find_spec("mpi4py") is None:
+            return []
+        library, aware = nccl_library(), cuda_aware()
+    except InputError as error:
+        return [Check(name, "wrong", "no way found", str(error))]
+    except Exception:  # of a broken CuPy, which another line tells
+        return []
+    way = "as they are" if aware else "by way of the host, which this MPI needs"
+    if library is None:
+        advice = (
+            "where each rank has a GPU, NCCL is faster: in minigrad's folder run "
+            "python -m pip install -e '.[cuda13]' or '.[cuda12]'"
+        )
+        return [Check(name, "missing", f"no NCCL; through MPI {way}", advice)]
+    major, rest = divmod(library.get_version(), 10000)
+    version = f"{major}.{rest // 100}.{rest % 100}"
+    text = f"NCCL {version} where each rank has a GPU of its own, else through MPI {way}"
+    return [Check(name, "ok", text)]
+
+
 def check_kernels() -> list[Check]:
     """Who does the kernels' work, on the CPU and on each GPU: by compiling every file of them."""
     findings = itertools.chain(report.texts(), report.on_cpu(), report.on_gpus())
@@ -262,6 +288,7 @@ _CHECKS: tuple[Callable[[], list[Check]], ...] = (
     check_threads,
     check_mpi,
     check_gpu,
+    check_gpu_arrays,
     check_kernels,
     check_extras,
 )

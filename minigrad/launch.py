@@ -3,7 +3,8 @@
     minigrad launch -n 2 train digits        mpiexec -n 2 python -m minigrad train digits
     minigrad launch -n 2 script.py --lr 0.1  mpiexec -n 2 python script.py --lr 0.1
 
-A launcher of another MPI starts N processes that each believe they are alone.
+A launcher of another MPI starts N processes that each believe they are alone. With ``--restarts``
+a job that dies is started again; with ``--elastic`` ranks go on without those that are killed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from minigrad.distributed.host import core_count, thread_caps
+from minigrad.distributed.host import core_count, outside_mpi, thread_caps
 from minigrad.errors import InputError, MissingExtra, require
 
 __all__ = [
@@ -71,12 +72,26 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job; on POSIX this process becomes mpiexec, which takes its signals and exit code."""
+    """Run the job; without ``--restarts`` this process becomes mpiexec (on POSIX), which takes its
+    signals and exit code."""
     parser = Parser(
         prog="minigrad launch",
         description="Start N ranks with the mpiexec that belongs to mpi4py's MPI.",
     )
     parser.add_argument("-n", type=int, required=True, metavar="N", help="the number of ranks")
+    parser.add_argument(
+        "--restarts",
+        type=int,
+        default=0,
+        metavar="N",
+        help="start a job that dies up to N times again; 'train' goes on from its checkpoint, a "
+        "script finds in MINIGRAD_RESTART how often it has been started before",
+    )
+    parser.add_argument(
+        "--elastic",
+        action="store_true",
+        help="ranks go on without those that are killed; needs Open MPI (extra mpi-elastic)",
+    )
     parser.add_argument(
         "words",
         nargs=argparse.REMAINDER,
@@ -86,7 +101,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     words = given.words[1:] if given.words[:1] == ["--"] else given.words
     _check_job(given.n, words)
-    arguments, environ = job(given.n, words, os.environ)
+    if given.restarts < 0:
+        raise InputError(f"--restarts {given.restarts}: at least 0")
+    training = words[0] == "train"
+    if given.elastic and training and "--elastic" not in words:
+        words = [*words, "--elastic"]
+    arguments, environ = job(given.n, words, os.environ, elastic=given.elastic)
     cores = core_count()
     if given.n > cores:
         print(
@@ -95,6 +115,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
     sys.stderr.flush()
+    if given.restarts:
+        from minigrad.restarts import with_restarts
+
+        again = [] if "--resume" in words else ["--resume"]
+        return with_restarts(
+            lambda resume: (arguments + again * resume, environ),
+            given.restarts,
+            _checkpoint_of(words[1:]) if training else None,
+        )
     if os.name == "posix":
         os.execve(arguments[0], arguments, environ)
     return subprocess.run(arguments, env=environ, check=False).returncode
@@ -113,18 +142,32 @@ def _check_job(n: int, words: Sequence[str]) -> None:
         raise InputError(f"there is no script '{words[0]}' in {Path.cwd()}")
 
 
+def _checkpoint_of(words: Sequence[str]) -> Path | None:
+    """Where ``train`` with these ``words`` saves its checkpoints; None where it takes no such."""
+    from minigrad.settings import add_options, checkpoint_path
+
+    parser = Parser(add_help=False)
+    add_options(parser)
+    try:
+        given = vars(parser.parse_known_args(words)[0])
+    except InputError:  # train itself will say so, better
+        return None
+    return checkpoint_path(given["data"], given.get("path", ""), given.get("out", ""))
+
+
 def _is_script(word: str) -> bool:
     return word.endswith(".py") or os.path.dirname(word) != ""
 
 
 def job(
-    n: int, words: Sequence[str], environ: Mapping[str, str]
+    n: int, words: Sequence[str], environ: Mapping[str, str], *, elastic: bool = False
 ) -> tuple[list[str], dict[str, str]]:
     """:func:`command` for this machine, its cores and user, with the launcher that fits."""
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     return command(
-        n, words, launcher=find_launcher(), cores=core_count(), environ=environ, root=root
-    )
+        n, words, launcher=find_launcher(), cores=core_count(), environ=environ, root=root,
+        elastic=elastic,
+    )  # fmt: skip
 
 
 def command(
@@ -135,17 +178,26 @@ def command(
     cores: int,
     environ: Mapping[str, str],
     root: bool = False,
+    elastic: bool = False,
 ) -> tuple[list[str], dict[str, str]]:
     """The arguments and the environment of the job of ``n`` ranks that ``words`` ask for.
 
     ``words`` are a script (a name ending in .py or with a folder, ``./train``), options and
     arguments for Python itself (``-c``, ``-m``, …), or else a minigrad command. Threads of BLAS and
     OpenMP are capped at each rank's share of ``cores``, unless ``environ`` says otherwise.
+    ``elastic`` lets ranks outlive others, and raises :class:`InputError` where the launcher cannot.
     """
     flags = []
+    if elastic and launcher.family != "Open MPI":
+        raise InputError(
+            f"--elastic: {launcher.family or launcher.path} ends the job when a rank is killed; "
+            "Open MPI does not, so make a new environment with it: in minigrad's folder run "
+            "python -m pip install -e '.[mpi-elastic]'"
+        )
     if launcher.family == "Open MPI":
         # it counts physical cores as slots, and ties each of two ranks to a single core
         flags = ["--oversubscribe", "--bind-to", "none"] + ["--allow-run-as-root"] * root
+        flags += ["--with-ft", "ulfm"] * elastic
     for_python = words[0].startswith("-") or _is_script(words[0])
     program = [sys.executable, *([] if for_python else ["-m", "minigrad"]), *words]
     settings = dict(environ) | thread_caps(n, cores, environ)
@@ -219,12 +271,6 @@ def short_name(library: str) -> str:
     """The name and version in what an MPI library says of itself: "MPICH 5.0.2"."""
     first = library.partition("\n")[0].partition(",")[0]
     return " ".join(first.replace("Version:", "").split())
-
-
-def outside_mpi(environ: Mapping[str, str]) -> dict[str, str]:
-    """``environ`` without a launcher's marks, so that a child does not take itself for a rank."""
-    marks = ("PMI_", "PMIX_", "OMPI_COMM_WORLD_", "HYDI_", "MPI_LOCAL", "PRTE_")
-    return {name: value for name, value in environ.items() if not name.startswith(marks)}
 
 
 def _run(arguments: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:

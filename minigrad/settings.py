@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import math
 from pathlib import Path
@@ -10,7 +11,15 @@ from typing import Any
 from minigrad import nn
 from minigrad.errors import InputError, unknown
 
-__all__ = ["ACTIVATIONS", "Settings", "results_folder"]
+__all__ = [
+    "ACTIVATIONS",
+    "CARRIED_OUT",
+    "CHECKPOINT",
+    "Settings",
+    "add_options",
+    "checkpoint_path",
+    "results_folder",
+]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -23,6 +32,15 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "softplus": nn.Softplus,
     "tanh": nn.Tanh,
 }
+
+
+CHECKPOINT = "checkpoint.safetensors"
+CARRIED_OUT = frozenset({
+    "algorithm", "check_collectives", "check_every", "device", "elastic", "out", "pipeline",
+    "pipeline_schedule", "reducer", "tensor", "timeout", "trace", "zero",
+})  # fmt: skip
+"""Settings that say how a run is carried out, not what comes of it: they may be others when it goes
+on."""
 
 
 def _option(default: Any, text: str, metavar: str = "VALUE") -> Any:
@@ -71,11 +89,43 @@ class Settings:
         "FOLDER",
     )
     check_every: int = _option(100, "compare the ranks' weights each so many steps; 0 is off", "N")
+    tensor: int = _option(1, "divide each layer's weights among so many ranks", "T")
+    pipeline: int = _option(1, "divide the layers among so many ranks, as stages", "P")
+    pipeline_schedule: str = _option("1f1b", "naive, gpipe or 1f1b", "NAME")
+    zero: int = _option(
+        0, "ZeRO stage: 1 divides the optimizer's state among ranks, 2 the gradients too", "STAGE"
+    )
+    reducer: str = _option(
+        "bucketed", "how gradients are summed over ranks: naive, flat or bucketed", "NAME"
+    )
+    compress: str = _option(
+        "none", "send less than the gradients: float16, topk or powersgd", "NAME"
+    )
+    local_steps: int = _option(
+        0, "average parameters each so many steps, instead of gradients in each; 0 is off", "N"
+    )
+    algorithm: str = _option(
+        "mpi",
+        "who adds up over ranks: mpi, or one that is written out: ring, rabenseifner, doubling, "
+        "tree, root, hierarchical, ordered",
+        "NAME",
+    )
+    timeout: float = _option(
+        300.0, "end the job when a rank has been waited for so many seconds; 0 is never", "SECONDS"
+    )
+    check_collectives: bool = _option(
+        False, "compare what ranks call before they carry it out, and show who called what"
+    )
+    trace: str = _option("", "write when ranks computed and waited, for Perfetto", "FILE")
+    elastic: bool = _option(
+        False, "ranks go on without those that are killed; start with minigrad launch --elastic"
+    )
 
     def __post_init__(self) -> None:
         at_least = {
             "batch_size": 1, "micro_batches": 1, "epochs": 1, "seed": 0, "patience": 0,
-            "check_every": 0, "clip_norm": 0, "weight_decay": 0, "l1": 0, "l2": 0,
+            "check_every": 0, "clip_norm": 0, "tensor": 1, "pipeline": 1, "zero": 0,
+            "local_steps": 0, "timeout": 0, "weight_decay": 0, "l1": 0, "l2": 0,
         }  # fmt: skip
         for name, least in at_least.items():
             if not least <= getattr(self, name) < math.inf:
@@ -108,12 +158,47 @@ class Settings:
     def deciding(self) -> dict[str, Any]:
         """The settings that must be the same when a run goes on; more epochs may be asked for
         only where the schedule does not depend on their number."""
-        free = {"out", "check_every", "device"} | (
-            {"epochs"} if self.schedule == "constant" else set()
-        )
+        free = CARRIED_OUT | ({"epochs"} if self.schedule == "constant" else set())
         return {key: value for key, value in self.plain().items() if key not in free}
 
 
 def results_folder(data: str, path: str = "", out: str = "") -> Path:
     """Where a run's results go: ``out``, or runs/ and the name of the data."""
     return Path(out) if out else Path("runs") / (Path(path).stem if data == "csv" else data)
+
+
+def checkpoint_path(data: str, path: str = "", out: str = "") -> Path:
+    """The file in :func:`results_folder` from which ``--resume`` goes on."""
+    return results_folder(data, path, out) / CHECKPOINT
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What ``minigrad train`` takes; what is not given is left out of the result."""
+    parser.argument_default = argparse.SUPPRESS
+    parser.add_argument("data", help="digits, breast_cancer, wine, iris, or csv")
+    parser.add_argument("path", nargs="?", help="the file, where data is csv")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    for field in dataclasses.fields(Settings):
+        if field.name in ("data", "path"):
+            continue
+        option = "--" + field.name.replace("_", "-")
+        text = field.metadata["help"]
+        if isinstance(field.default, bool):
+            parser.add_argument(option, action="store_true", help=text)
+        else:
+            default = field.default
+            shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+            parser.add_argument(
+                option,
+                type=_sizes if isinstance(default, tuple) else type(default),
+                metavar=field.metadata.get("metavar", type(default).__name__.upper()),
+                help=f"{text} (default: {shown})" if shown not in ("", 0) else text,
+            )
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """``"128,64"`` as (128, 64); ``""`` as ()."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}': give whole numbers, such as 128,64") from error

@@ -170,6 +170,9 @@ EVERYTHING = {
     "weight_decay": 0.01, "l1": 1e-4, "l2": 1e-4, "clip_norm": 1.0, "batch_size": 50,
     "micro_batches": 2, "patience": 2, "seed": 3, "dtype": "float64", "check_every": 1,
     "test_size": 0.3, "epochs": 4, "out": "a/b", "device": "cpu",
+    "elastic": True, "tensor": 1, "pipeline": 1, "pipeline_schedule": "gpipe", "zero": 0,
+    "reducer": "flat", "compress": "none", "local_steps": 0, "algorithm": "ring", "timeout": 60.0,
+    "check_collectives": True, "trace": "trace.json",
 }  # fmt: skip
 
 

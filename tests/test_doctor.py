@@ -164,6 +164,29 @@ def test_gpu(
     assert result.state != "wrong" or "python -m pip" in result.advice
 
 
+@pytest.mark.parametrize(
+    ("version", "aware", "state", "says"),
+    [
+        (22707, "0", "ok", "NCCL 2.27.7 where each rank has a GPU of its own, else through MPI by"),
+        (0, "1", "missing", "no NCCL; through MPI as they are"),
+        (0, "yes", "wrong", "no way found"),
+    ],
+)
+def test_gpu_arrays(
+    version: int, aware: str, state: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mpi4py")
+    library = types.SimpleNamespace(get_version=lambda: version) if version else None
+    monkeypatch.setattr(doctor, "device_count", lambda: 1)
+    monkeypatch.setattr(doctor, "nccl_library", lambda: library)
+    monkeypatch.setenv("MINIGRAD_CUDA_AWARE", aware)
+    (result,) = doctor.check_gpu_arrays()
+    assert (result.state, result.text.startswith(says)) == (state, True)
+    assert (result.advice == "") == (state == "ok")
+    monkeypatch.setattr(doctor, "device_count", lambda: 0)
+    assert doctor.check_gpu_arrays() == []
+
+
 @posix
 def test_a_gpu_without_cupy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_launcher(tmp_path, "", "nvidia-smi", "echo GPU 0")

@@ -40,17 +40,20 @@ BELOW = {
     "plot": ("metrics", "figure"),
     "explain": ("train",),
     "testing": ("train",),
-    "recipe": ("settings", "train", "plot"),  # the one that draws; nothing else imports plot
+    "ranks": ("settings", "parallel"),
+    "results": ("settings", "parallel", "plot"),
+    "recipe": ("ranks", "results", "train"),
     "restarts": ("checkpoint",),
     "launch": ("communicators", "settings", "restarts"),
     "doctor": ("launch", "kernels"),
     "plan": ("launch",),
-    "cli": ("recipe", "doctor", "plan"),
+    "demos": ("train", "figure", "launch"),
+    "cli": ("recipe", "doctor", "plan", "demos"),
     "__main__": ("cli",),
     "minigrad": ("ops",),
 }
 COMMUNICATORS = {
-    "algorithms", "board", "call", "checked", "communicator", "elastic", "events", "failure",
+    "addresses", "algorithms", "call_site", "board", "call", "checked", "communicator", "elastic", "events", "failure",
     "host", "meeting", "mpi", "nccl", "neighbour", "serial", "staging", "threads", "traced", "watch",
 }  # fmt: skip
 CORE = {"numpy"}

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["LANES", "TRACKS", "Event", "chrome", "covered"]
+__all__ = ["TRACKS", "Event", "chrome", "covered", "track_of"]
 
 TRACKS = ("compute", "waiting", "communication")
-LANES = 1000
-"""Of a track, at most: communications that are under way at once."""
+_LANES = 1000  # of a track, at most: communications that are under way at once
 
 
 class Event(NamedTuple):
@@ -45,10 +44,10 @@ def chrome(rank: int, events: Iterable[Event]) -> Iterator[dict[str, Any]]:
     yield named("process_sort_index", 0, sort_index=rank)
     lanes: dict[int, list[int]] = {}  # of each thread, when what is open in it ends
     for event in sorted(events, key=lambda e: (e.began, -e.ended)):
-        track = TRACKS.index(event.track)
-        for tid in range(track * LANES, (track + 1) * LANES):
+        first = (1 + TRACKS.index(event.track)) * _LANES  # older Perfettos mistake thread 0 for 1
+        for tid in range(first, first + _LANES):
             if tid not in lanes:
-                number = tid % LANES
+                number = tid - first
                 yield named("thread_name", tid, name=event.track + f" {number + 1}" * bool(number))
                 yield named("thread_sort_index", tid, sort_index=tid)
             open_ = lanes.setdefault(tid, [])
@@ -67,3 +66,9 @@ def chrome(rank: int, events: Iterable[Event]) -> Iterator[dict[str, Any]]:
             "tid": tid,
             "args": event.facts,
         }
+
+
+def track_of(tid: int) -> tuple[str, int]:
+    """The track of one of Chrome's threads, and the thread's number among those of the track."""
+    track, lane = divmod(tid, _LANES)
+    return TRACKS[track - 1], lane

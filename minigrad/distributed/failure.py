@@ -9,21 +9,19 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minigrad.distributed.board import Board
+from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.watch import Watch
 from minigrad.errors import SharedError
-
-if TYPE_CHECKING:
-    from minigrad.distributed.mpi import MPICommunicator
 
 __all__ = ["fail_together"]
 
 _PATIENCE = 2.0  # seconds that the others leave to the one that tells what all of them know
 
 
-def fail_together(comm: MPICommunicator, board: Board, timeout: float) -> None:
+def fail_together(comm: Communicator, board: Board | None = None, timeout: float = 0) -> None:
     """From here on, no rank of ``comm`` waits for one that is gone. Called by all ranks.
 
     An exception that nothing catches, on any thread, is printed after "rank R:" and ends the job
@@ -31,6 +29,7 @@ def fail_together(comm: MPICommunicator, board: Board, timeout: float) -> None:
     rank 0 tells. A rank that ends in another way (``sys.exit`` with any code, the last line of its
     script) while others still wait for it in a collective ends the job with code 1 and says who
     waited. So does one that others have waited for during ``timeout`` seconds (0: no limit).
+    Without a ``board`` nothing is known of a rank that ends in another way or does not come.
     """
     process = os.getpid()
 
@@ -53,6 +52,10 @@ def fail_together(comm: MPICommunicator, board: Board, timeout: float) -> None:
         if args.exc_type is not SystemExit:
             report(args.exc_type, args.exc_value, args.exc_traceback)
 
+    sys.excepthook = report
+    threading.excepthook = report_thread
+    if board is None:
+        return
     watch = Watch(board, timeout, end_job)
 
     def leave() -> None:
@@ -61,7 +64,5 @@ def fail_together(comm: MPICommunicator, board: Board, timeout: float) -> None:
             if text := board.leave():
                 end_job(text, 1)
 
-    sys.excepthook = report
-    threading.excepthook = report_thread
     atexit.register(leave)
     watch.start()

@@ -6,7 +6,14 @@ import importlib.util
 import os
 from collections.abc import Mapping
 
-__all__ = ["cap_threads", "core_count", "launched_rank", "launched_ranks", "thread_caps"]
+__all__ = [
+    "cap_threads",
+    "core_count",
+    "launched_rank",
+    "launched_ranks",
+    "outside_mpi",
+    "thread_caps",
+]
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 _RANKS = ("PMI_RANK", "PMIX_RANK", "PALS_RANKID")
@@ -37,6 +44,12 @@ def launched_rank(environ: Mapping[str, str]) -> int:
     """Which of a launcher's ranks this is, before MPI can be asked; 0 without a launcher."""
     found = (environ.get(name, "") for name in _NUMBERS)
     return next((int(number) for number in found if number.isdigit()), 0)
+
+
+def outside_mpi(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` without a launcher's marks, so that a child does not take itself for a rank."""
+    marks = ("PMI_", "PMIX_", "OMPI_COMM_WORLD_", "HYDI_", "MPI_LOCAL", "PRTE_")
+    return {name: value for name, value in environ.items() if not name.startswith(marks)}
 
 
 def thread_caps(ranks: int, cores: int, environ: Mapping[str, str]) -> dict[str, str]:

@@ -9,26 +9,24 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
 
-from minigrad.backend import Array, array_module, device_of
+from minigrad.backend import Array, device_of
 from minigrad.distributed.board import Board, Log
 from minigrad.distributed.call import Call, Finished, Request
 from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.failure import fail_together
 from minigrad.distributed.host import cap_threads, launched_ranks
 from minigrad.distributed.serial import SerialCommunicator
+from minigrad.distributed.staging import CHUNK, Finish, in_chunks, nothing, reducible, staged
 from minigrad.errors import InputError, require
 
-__all__ = ["TIMEOUT", "MPICommunicator", "world"]
+__all__ = ["TIMEOUT", "MPICommunicator", "initialised", "share_the_machine", "world"]
 
 TIMEOUT = 300.0
 """Seconds that a rank waits for another before the job is ended."""
-
-Finish = Callable[[], None]
 
 _METHODS = {
     "all_reduce": "allreduce", "all_to_all": "alltoallv", "barrier": "barrier",
@@ -50,29 +48,35 @@ def world(timeout: float = TIMEOUT) -> Communicator:
     started = launched_ranks(os.environ)
     if started == 1:
         return SerialCommunicator()
-    mpi = _initialised(started)
-    if mpi.COMM_WORLD.Get_size() == 1 and started > 1:
-        raise _foreign(started)
+    mpi = initialised(started)
     board = Board(mpi.COMM_WORLD)
     comm = MPICommunicator(mpi.COMM_WORLD, board.log)
     fail_together(comm, board, timeout)
+    share_the_machine(comm)
+    return comm
+
+
+def share_the_machine(comm: Communicator) -> None:
+    """Cap the BLAS threads of this rank, and let its output leave in whole lines."""
     cap_threads(comm.local_size)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True, write_through=False)
-    return comm
 
 
 class MPICommunicator(Communicator):
     """The ranks of an mpi4py communicator, such as ``MPI.COMM_WORLD``.
 
-    CuPy arrays are staged through pinned host memory, after their stream has come to rest.
-    With a ``log``, what this rank begins and waits for is shown to the other ranks.
+    CuPy arrays go by way of the host (:mod:`~minigrad.distributed.staging`), after their stream has
+    come to rest, unless ``cuda_aware`` says that this MPI takes them as they are. All ranks' arrays
+    lie on GPUs, or all on the host. With a ``log``, what this rank begins and waits for is shown to
+    the other ranks.
     """
 
-    def __init__(self, comm: Any, log: Log | None = None) -> None:
+    def __init__(self, comm: Any, log: Log | None = None, cuda_aware: bool = False) -> None:
         self._mpi = mpi = require("mpi4py.MPI", "mpi")
         self._ops = {"sum": mpi.SUM, "max": mpi.MAX, "min": mpi.MIN}
         self.mpi_comm = comm
+        self.cuda_aware = cuda_aware
         self._log = log or Log()
         node = comm.Split_type(mpi.COMM_TYPE_SHARED)
         super().__init__(comm.Get_rank(), comm.Get_size(), node.Get_rank(), node.Get_size())
@@ -81,12 +85,12 @@ class MPICommunicator(Communicator):
     def duplicate(self) -> MPICommunicator:
         self._log.begin(Call("barrier"))
         comm = self.mpi_comm.Dup()
-        return MPICommunicator(comm, self._log.child(comm))
+        return MPICommunicator(comm, self._log.child(comm), self.cuda_aware)
 
     def split(self, color: int, key: int = 0) -> MPICommunicator:
         self._log.begin(Call("barrier"))
         comm = self.mpi_comm.Split(color, key)
-        return MPICommunicator(comm, self._log.child(comm))
+        return MPICommunicator(comm, self._log.child(comm), self.cuda_aware)
 
     def abort(self, code: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
@@ -100,6 +104,8 @@ class MPICommunicator(Communicator):
 
     def _start(self, call: Call) -> Request:
         log, number = self._log, self._log.begin(call)
+        if call.kind == "all_reduce" and call.blocking and self._is_long(call.array):
+            return self._reduce_in_chunks(call, number)
         arguments, finish = getattr(self, f"_{call.kind}")(call)
         name = _METHODS[call.kind]
         status = (self._mpi.Status(),) if call.kind == "receive" else ()
@@ -118,40 +124,75 @@ class MPICommunicator(Communicator):
     # --- what each kind hands to MPI, and what is to be done when it has returned -----------------
 
     def _barrier(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
-        return (), _nothing
+        return (), nothing
 
     def _all_reduce(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
-        buffer, finish = _reducible(call.array)
+        buffer, finish = self._reducible(call.array)
         return (self._mpi.IN_PLACE, buffer, self._ops[call.op]), finish
 
     def _reduce_scatter(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
-        buffer, _ = _reducible(call.array)
-        out, finish = _reducible(call.out)
+        buffer, _ = self._reducible(call.array, result=False)
+        out, finish = self._reducible(call.out, None)
         return (buffer, out, call.counts, self._ops[call.op]), finish
 
     def _gather_into(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
-        host, finish = _staged(call.array)
-        return (self._mpi.IN_PLACE, [_plain(host), (call.counts, call.places)]), finish
+        whole, finish = self._staged(call.array, call.part(self.rank))
+        return (self._mpi.IN_PLACE, [_plain(whole), (call.counts, call.places)]), finish
 
     def _broadcast(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
-        host, finish = _staged(call.array)
-        return (_plain(host), call.peer), finish
+        sends = call.peer == self.rank
+        buffer, finish = self._staged(call.array, slice(None) if sends else None, not sends)
+        return (_plain(buffer), call.peer), finish
 
     def _all_to_all(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
-        host, _ = _staged(call.array)
-        out, finish = _staged(call.out)
+        buffer, _ = self._staged(call.array, result=False)
+        out, finish = self._staged(call.out, None)
         arriving = call._replace(counts=call.out_counts)
         return (
-            [_plain(host), (call.counts, call.places)],
+            [_plain(buffer), (call.counts, call.places)],
             [_plain(out), (arriving.counts, arriving.places)],
         ), finish
 
     def _send(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
-        return (_bytes(_staged(call.array)[0]), call.peer, call.tag), _nothing
+        buffer, finish = self._staged(call.array, result=False)
+        return (_bytes(buffer), call.peer, call.tag), finish
 
     def _receive(self, call: Call) -> tuple[tuple[Any, ...], Finish]:
-        host, finish = _staged(call.array)
-        return (_bytes(host), call.peer, call.tag), finish
+        buffer, finish = self._staged(call.array, None)
+        return (_bytes(buffer), call.peer, call.tag), finish
+
+    def _staged(
+        self, array: Array, brought: slice | None = slice(None), result: bool = True
+    ) -> tuple[Array, Finish]:
+        return staged(array, brought, result, self.cuda_aware)
+
+    def _reducible(
+        self, array: Array, brought: slice | None = slice(None), result: bool = True
+    ) -> tuple[Array, Finish]:
+        narrow, put_back = reducible(array)
+        buffer, bring_back = self._staged(narrow, brought, result)
+        if put_back is nothing:
+            return buffer, bring_back
+
+        def finish() -> None:
+            bring_back()
+            put_back()
+
+        return buffer, finish
+
+    def _is_long(self, array: Array) -> bool:
+        return array.nbytes > CHUNK and not self.cuda_aware and device_of(array) != "cpu"
+
+    def _reduce_in_chunks(self, call: Call, number: int) -> Request:
+        array, put_back = reducible(call.array)
+        op = self._ops[call.op]
+        self._log.wait(call, number)
+        try:
+            in_chunks(array, lambda part: self.mpi_comm.Allreduce(self._mpi.IN_PLACE, part, op))
+        finally:
+            self._log.go_on()
+        put_back()
+        return Finished()
 
 
 class _MPIRequest(Request):
@@ -193,8 +234,8 @@ def _check_received(call: Call, status: Any = None) -> None:
         )
 
 
-def _initialised(started: int) -> Any:
-    """mpi4py.MPI after MPI_Init. Open MPI's launcher is checked before, as MPICH dies of it."""
+def initialised(started: int) -> Any:
+    """mpi4py.MPI after MPI_Init, which has found the other ranks; else :class:`InputError`."""
     if "mpi4py.MPI" not in sys.modules:
         mpi4py = require("mpi4py", "mpi")
         mpi4py.rc.initialize = False
@@ -203,10 +244,12 @@ def _initialised(started: int) -> Any:
         os.environ.setdefault("OMPI_MCA_osc", "^ucx")
     mpi = require("mpi4py.MPI", "mpi")
     if not mpi.Is_initialized():
-        open_mpi = "OMPI_COMM_WORLD_SIZE" in os.environ
+        open_mpi = "OMPI_COMM_WORLD_SIZE" in os.environ  # MPICH would die of its launcher
         if open_mpi and "Open MPI" not in mpi.Get_library_version():
             raise _foreign(started)
         mpi.Init_thread(mpi.THREAD_MULTIPLE)
+    if mpi.COMM_WORLD.Get_size() == 1 and started > 1:
+        raise _foreign(started)
     return mpi
 
 
@@ -220,39 +263,6 @@ def _foreign(started: int) -> InputError:
     )
 
 
-def _staged(array: Array) -> tuple[np.ndarray, Finish]:
-    """``array`` in host memory, and what brings a result back to where ``array`` lives."""
-    if device_of(array) == "cpu":
-        return array, _nothing
-    xp = array_module(array)
-    stream = xp.cuda.get_current_stream()
-    pinned = xp.cuda.alloc_pinned_memory(max(1, array.nbytes))
-    host = np.frombuffer(pinned, array.dtype, array.size).reshape(array.shape)
-    array.get(stream=stream, out=host)
-    stream.synchronize()
-
-    def bring_back() -> None:
-        array.set(host, stream=stream)
-        stream.synchronize()
-
-    return host, bring_back
-
-
-def _reducible(array: Array) -> tuple[np.ndarray, Finish]:
-    """``array`` on the host as a type that MPI reduces, and what puts the result back."""
-    host, finish = _staged(array)
-    if host.dtype != np.float16:
-        return host.view(np.uint8) if host.dtype == np.bool_ else host, finish
-    total = host.astype(np.float32)
-
-    def put_back() -> None:
-        with np.errstate(over="ignore"):
-            host[...] = total
-        finish()
-
-    return total, put_back
-
-
 def _plain(array: np.ndarray) -> np.ndarray:
     """``array`` as a type that every MPI can move."""
     if array.dtype in (np.float16, np.bool_):
@@ -264,7 +274,3 @@ def _bytes(array: np.ndarray) -> np.ndarray:
     """``array`` as bytes: MPICH ends the job over a message that is no whole number of elements,
     before anybody could say what is wrong."""
     return array.reshape(-1).view(np.uint8)
-
-
-def _nothing() -> None:
-    pass

@@ -10,6 +10,7 @@ from minigrad.train.callbacks import (
     TensorBoard,
     restore,
 )
+from minigrad.train.elastic import Replica
 from minigrad.train.evaluation import CLASSIFICATION, Loss, Metric, classify, evaluate
 from minigrad.train.loop import Callback, Run, fit
 from minigrad.train.together import together
@@ -25,6 +26,7 @@ __all__ = [
     "Loss",
     "Metric",
     "Progress",
+    "Replica",
     "Run",
     "TensorBoard",
     "classify",

@@ -9,13 +9,12 @@ import time
 import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 from mpirun import mpirun
 from test_launch import need_mpi
 
 from minigrad.backend import device_count
-from minigrad.distributed import mpi, world
+from minigrad.distributed import world
 from minigrad.errors import InputError, MissingExtra
 
 EXERCISE = str(Path(__file__).parent / "exercise.py")
@@ -176,43 +175,6 @@ def test_a_launcher_without_mpi4py(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(MissingExtra, match=r"pip install -e '\.\[mpi\]'"):
         world()
-
-
-def test_staging_waits_for_the_stream_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    events: list[str] = []
-
-    class Stream:
-        def synchronize(self) -> None:
-            events.append("synchronize")
-
-    class GpuArray:
-        """As much of a cupy.ndarray as staging touches."""
-
-        def __init__(self, host: np.ndarray) -> None:
-            self.host = host
-            self.device = types.SimpleNamespace(id=0)
-            self.dtype, self.shape = host.dtype, host.shape
-            self.size, self.nbytes = host.size, host.nbytes
-
-        def get(self, stream: Stream, out: np.ndarray) -> None:
-            events.append("to host")
-            out[...] = self.host
-
-        def set(self, host: np.ndarray, stream: Stream) -> None:
-            events.append("to device")
-            self.host = host.copy()
-
-    cupy = types.ModuleType("cupy")
-    cupy.ndarray = GpuArray
-    cupy.cuda = types.SimpleNamespace(get_current_stream=Stream, alloc_pinned_memory=bytearray)
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    array = GpuArray(np.arange(6.0).reshape(2, 3))
-    buffer, finish = mpi._reducible(array)
-    assert events == ["to host", "synchronize"]
-    buffer *= 2
-    finish()
-    assert events == ["to host", "synchronize", "to device", "synchronize"]
-    assert array.host.tolist() == [[0, 2, 4], [6, 8, 10]]
 
 
 def test_a_foreign_open_mpi_is_found_before_it_kills(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,93 @@
+"""From the settings of a run to how its ranks share the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minigrad import nn
+from minigrad.distributed import Communicator
+from minigrad.distributed.algorithms import ALGORITHMS, WrittenOut
+from minigrad.distributed.checked import CheckedCommunicator
+from minigrad.distributed.data_parallel import DataParallel
+from minigrad.distributed.layout import PipelineParallel, arrange
+from minigrad.distributed.mesh import Mesh
+from minigrad.distributed.reducers import Bucketed, Compression, Flat, Naive, Reducer
+from minigrad.distributed.traced import NO_TRACE, Trace
+from minigrad.distributed.zero import ZeRO
+from minigrad.errors import InputError, SharedError, unknown
+from minigrad.optim import Optimizer
+from minigrad.settings import Settings
+
+__all__ = ["COMPRESSIONS", "REDUCERS", "Sharing", "reducer_of"]
+
+COMPRESSIONS: dict[str, Callable[[], Compression | None]] = {
+    "none": lambda: None,
+}
+REDUCERS: dict[str, Callable[[], Reducer]] = {"naive": Naive, "flat": Flat, "bucketed": Bucketed}
+
+
+class Sharing:
+    """How the ranks of ``comm`` share a run: the communicator as the settings wrap it, the mesh,
+    and the trace. All ranks make it. Raises :class:`SharedError` where the layout does not fit."""
+
+    def __init__(self, settings: Settings, comm: Communicator) -> None:
+        self.settings = settings
+        self.trace = Trace(comm) if settings.trace else NO_TRACE
+        several = comm.size > 1
+        if several and settings.algorithm != "mpi":
+            if settings.algorithm not in ALGORITHMS:
+                raise _shared(unknown("algorithm", settings.algorithm, {"mpi", *ALGORITHMS}))
+            comm = WrittenOut(comm, settings.algorithm)
+        if several and settings.check_collectives:
+            comm = CheckedCommunicator(comm)
+        self.comm = self.trace.wrap(comm)
+        self.mesh = Mesh(self.comm, tensor=settings.tensor, pipeline=settings.pipeline)
+
+    def arrange(self, model: nn.Sequential) -> nn.Module:
+        """This rank's part of the model."""
+        return arrange(model, self.mesh, schedule=self.settings.pipeline_schedule)
+
+    def parallel(self, model: nn.Module, optimizer: Optimizer) -> DataParallel:
+        """What ``fit`` trains."""
+        kind = PipelineParallel if self.settings.pipeline > 1 else DataParallel
+        reducer = reducer_of(self.settings)
+        return kind(model, optimizer, self.mesh, reducer=reducer, trace=self.trace)
+
+    def show_trace(self) -> None:
+        """Write the trace and print its table, where one was asked for; called by all ranks."""
+        if not self.settings.trace:
+            return
+        self.trace.save(self.settings.trace)
+        table = self.trace.summary()
+        if self.comm.rank == 0:
+            print(f"\n{table}\ntrace: {self.settings.trace} (open it at https://ui.perfetto.dev)")
+
+
+def reducer_of(settings: Settings) -> Reducer:
+    """How gradients become sums. Raises :class:`InputError` for options that exclude each other."""
+    compressed = settings.compress != "none"
+    chosen = {
+        "--zero": settings.zero > 0,
+        "--local-steps": settings.local_steps > 0,
+        "--compress": compressed,
+        "--reducer": settings.reducer != "bucketed",
+    }
+    if sum(chosen.values()) > 1:
+        names = [name for name, given in chosen.items() if given]
+        raise SharedError(
+            f"{' and '.join(names)} were given together, and each is a way of its own to bring the "
+            "ranks' work together: choose one"
+        )
+    if settings.zero:
+        return ZeRO(settings.zero)
+    if settings.compress not in COMPRESSIONS:
+        raise _shared(unknown("compression", settings.compress, COMPRESSIONS))
+    if compressed:
+        return Bucketed(compression=COMPRESSIONS[settings.compress]())
+    if settings.reducer not in REDUCERS:
+        raise _shared(unknown("reducer", settings.reducer, REDUCERS))
+    return REDUCERS[settings.reducer]()
+
+
+def _shared(error: InputError) -> SharedError:
+    return SharedError(str(error))
