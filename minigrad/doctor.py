@@ -247,7 +247,7 @@ def check_gpu_arrays() -> list[Check]:
     if library is None:
         advice = (
             "where each rank has a GPU, NCCL is faster: in minigrad's folder run "
-            "python -m pip install -e '.[cuda13]' or '.[cuda12]'"
+            "python -m pip install -e '.[nccl13]' or '.[nccl12]'"
         )
         return [Check(name, "missing", f"no NCCL; through MPI {way}", advice)]
     major, rest = divmod(library.get_version(), 10000)

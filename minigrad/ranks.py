@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from minigrad import nn
 from minigrad.distributed import Communicator
 from minigrad.distributed.algorithms import ALGORITHMS, WrittenOut
+from minigrad.distributed.averaging import LocalSGD
 from minigrad.distributed.checked import CheckedCommunicator
+from minigrad.distributed.compression import Float16, PowerSGD, TopK
 from minigrad.distributed.data_parallel import DataParallel
 from minigrad.distributed.layout import PipelineParallel, arrange
 from minigrad.distributed.mesh import Mesh
 from minigrad.distributed.reducers import Bucketed, Compression, Flat, Naive, Reducer
+from minigrad.distributed.timeline import timeline
 from minigrad.distributed.traced import NO_TRACE, Trace
 from minigrad.distributed.zero import ZeRO
 from minigrad.errors import InputError, SharedError, unknown
@@ -22,6 +26,9 @@ __all__ = ["COMPRESSIONS", "REDUCERS", "Sharing", "reducer_of"]
 
 COMPRESSIONS: dict[str, Callable[[], Compression | None]] = {
     "none": lambda: None,
+    "float16": Float16,
+    "topk": lambda: TopK(0.01),
+    "powersgd": lambda: PowerSGD(2),
 }
 REDUCERS: dict[str, Callable[[], Reducer]] = {"naive": Naive, "flat": Flat, "bucketed": Bucketed}
 
@@ -31,6 +38,11 @@ class Sharing:
     and the trace. All ranks make it. Raises :class:`SharedError` where the layout does not fit."""
 
     def __init__(self, settings: Settings, comm: Communicator) -> None:
+        if settings.elastic and settings.local_steps:
+            raise SharedError(
+                "--elastic goes on from one rank's parameters, and with --local-steps the ranks' "
+                "differ between averagings: leave one of the two out"
+            )
         self.settings = settings
         self.trace = Trace(comm) if settings.trace else NO_TRACE
         several = comm.size > 1
@@ -62,6 +74,13 @@ class Sharing:
         if self.comm.rank == 0:
             print(f"\n{table}\ntrace: {self.settings.trace} (open it at https://ui.perfetto.dev)")
 
+    def draw_trace(self) -> None:
+        """Draw two steps of the trace that was written; rank 0 calls it."""
+        if self.settings.trace:
+            picture = Path(self.settings.trace).with_suffix(".png")
+            timeline(self.settings.trace, picture)
+            print(f"two steps of it: {picture}")
+
 
 def reducer_of(settings: Settings) -> Reducer:
     """How gradients become sums. Raises :class:`InputError` for options that exclude each other."""
@@ -80,6 +99,8 @@ def reducer_of(settings: Settings) -> Reducer:
         )
     if settings.zero:
         return ZeRO(settings.zero)
+    if settings.local_steps:
+        return LocalSGD(settings.local_steps)
     if settings.compress not in COMPRESSIONS:
         raise _shared(unknown("compression", settings.compress, COMPRESSIONS))
     if compressed:

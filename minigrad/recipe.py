@@ -14,6 +14,7 @@ from minigrad.autograd import Tensor
 from minigrad.backend import Array, to_device, use_device
 from minigrad.data import NAMES, DataLoader, Dataset, from_csv, load
 from minigrad.distributed import Communicator, outlive
+from minigrad.distributed.nccl import for_device
 from minigrad.errors import InputError, unknown
 from minigrad.ranks import Sharing
 from minigrad.results import announce, prepare, report
@@ -51,10 +52,11 @@ def _train(
     settings: Settings, comm: Communicator, resume: bool, replica: Replica | None = None
 ) -> int:
     path = settings.folder / CHECKPOINT
-    sharing = Sharing(settings, comm)
-    comm, replicas = sharing.comm, sharing.mesh.data
     with together(comm):
         settings = replace(settings, device=use_device(settings.device, comm.local_rank))
+    sharing = Sharing(settings, for_device(comm, settings.device))
+    comm, replicas = sharing.comm, sharing.mesh.data
+    with together(comm):
         data = _data(settings)
         whole = build_model(settings, data)
         model = sharing.arrange(whole)
@@ -113,6 +115,7 @@ def _train(
             if run.stop:
                 print(f"stopped early: {run.stop}")
             report(settings.folder, data, measures, run.history, seconds)
+            sharing.draw_trace()
     return 0
 
 

@@ -5,6 +5,7 @@ import importlib
 from minigrad.distributed.call import Call, RankError, Request
 from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.elastic import ElasticCommunicator, RanksLost, elastic_world, outlive
+from minigrad.distributed.failure import end_job_before_world
 from minigrad.distributed.mpi import MPICommunicator, world
 from minigrad.distributed.neighbour import NeighbourCopy, ShardsLost
 from minigrad.distributed.serial import SerialCommunicator, Wrapper
@@ -30,11 +31,22 @@ __all__ = [
 
 _ABOVE = {
     "Bucketed": "reducers",
+    "CheckedCommunicator": "checked",
+    "ColumnParallelDense": "tensor_parallel",
     "DataParallel": "data_parallel",
     "Flat": "reducers",
+    "LocalSGD": "averaging",
     "Mesh": "mesh",
     "Naive": "reducers",
+    "ParallelMLP": "tensor_parallel",
+    "ParameterServer": "averaging",
+    "Pipeline": "pipeline",
+    "PipelineParallel": "layout",
+    "RowParallelDense": "tensor_parallel",
+    "Trace": "traced",
+    "WrittenOut": "algorithms",
     "ZeRO": "zero",
+    "arrange": "layout",
 }
 """What stands above the layers and optimizers, and is imported when asked for."""
 
@@ -43,3 +55,6 @@ def __getattr__(name: str) -> object:
     if name in _ABOVE:
         return getattr(importlib.import_module(f"minigrad.distributed.{_ABOVE[name]}"), name)
     raise AttributeError(f"module 'minigrad.distributed' has no attribute '{name}'")
+
+
+end_job_before_world()

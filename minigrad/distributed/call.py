@@ -54,7 +54,8 @@ class Call(NamedTuple):
     ``array`` is what it brings, and where the result goes unless there is an ``out``. ``peer`` is
     the root of a broadcast, the other rank of a send or receive. ``counts`` are elements for each
     rank: of ``array``, as they are dealt out or gathered; ``out_counts`` those that arrive in an
-    all-to-all. ``blocking``: the caller waits at once.
+    all-to-all. ``blocking``: the caller waits at once. ``about`` is what a person is told of it, if
+    it is not the call itself: that this one prepares another.
     """
 
     kind: Kind
@@ -66,6 +67,7 @@ class Call(NamedTuple):
     counts: tuple[int, ...] = ()
     out_counts: tuple[int, ...] = ()
     blocking: bool = True
+    about: str = ""
 
     def __str__(self) -> str:
         """What all ranks must say alike; of a send or receive, both sides."""

@@ -90,7 +90,9 @@ class CheckedCommunicator(Wrapper):
         """Begin a comparison: of calls that wait in the same way as of those that do not, or
         these two would hang."""
         pair = np.array((digest, -digest))
-        request = self._compared._start(Call("all_reduce", pair, op="max", blocking=False))
+        request = self._compared._start(
+            Call("all_reduce", pair, op="max", blocking=False, about=said)
+        )
         self._calls += 1
         while frame is not None and frame.f_code.co_filename in _OWN:
             frame = frame.f_back

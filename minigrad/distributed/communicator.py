@@ -19,7 +19,7 @@ import numpy as np
 
 from minigrad.backend import Array, array_module
 from minigrad.distributed.call import Call, Kind, Request, check_array, check_reduction, who_called
-from minigrad.errors import InputError
+from minigrad.errors import InputError, SharedError
 from minigrad.shares import shares
 
 __all__ = ["Communicator"]
@@ -281,7 +281,7 @@ class Communicator(abc.ABC):
         self.gather_into(table.reshape(-1), [table.shape[1]] * self.size)
         if (table[:, 0] != table[0, 0]).any():
             kinds = self.all_gather_text(f"{said}({kind})")
-            raise InputError(f"{said}: ranks disagree; {who_called(dict(enumerate(kinds)))}")
+            raise SharedError(f"{said}: ranks disagree; {who_called(dict(enumerate(kinds)))}")
         return table[:, 1:]
 
 

@@ -162,9 +162,15 @@ class DataParallel:
         """Update the parameters, with the gradient clipped to the norm's limit; a gradient that is
         not finite updates nothing."""
         with self.trace.span("update"):
-            self.optimizer.step(norm=norm)
+            self.optimizer.step(norm=norm, scale=self.reducer.scale)
             if self.replicas.size > 1:
                 self.reducer.updated()
+
+    def synchronise(self) -> None:
+        """Average what a reducer such as :class:`~minigrad.distributed.averaging.LocalSGD` lets
+        differ; called by all ranks, before the model is judged or saved."""
+        if self.replicas.size > 1:
+            self.reducer.synchronise()
 
     @property
     def counts(self) -> bool:
@@ -225,8 +231,9 @@ class DataParallel:
             raise
 
     def check_replicas(self) -> None:
-        """Compare a hash of all weights and buffers over the ranks; all raise if they differ."""
-        if self.replicas.size == 1:
+        """Compare a hash of all weights and buffers over the ranks; all raise if they differ and
+        should not."""
+        if self.replicas.size == 1 or not self.reducer.replicas_equal:
             return
         state = self.model.state_dict()
         if len(set(self.replicas.all_gather_text(_digest(*state.values())))) == 1:

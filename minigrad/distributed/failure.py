@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import os
 import sys
 import threading
@@ -13,12 +14,33 @@ from typing import Any
 
 from minigrad.distributed.board import Board
 from minigrad.distributed.communicator import Communicator
+from minigrad.distributed.host import launched_ranks
 from minigrad.distributed.watch import Watch
 from minigrad.errors import SharedError
 
-__all__ = ["fail_together"]
+__all__ = ["end_job_before_world", "fail_together"]
 
 _PATIENCE = 2.0  # seconds that the others leave to the one that tells what all of them know
+
+
+def end_job_before_world() -> None:
+    """Until :func:`fail_together` takes over, an exception that nothing catches ends the job, whose
+    other ranks may be waiting in MPI_Init, where MPICH's launcher leaves them. Only under a
+    launcher."""
+    if launched_ranks(os.environ) == 1 or sys.excepthook is not sys.__excepthook__:
+        return
+
+    def report(kind: type[BaseException], *error_and_trace: Any) -> None:
+        sys.__excepthook__(kind, *error_and_trace)
+        sys.stderr.flush()
+        time.sleep(0.2)  # launchers drop what they have not forwarded by the time they kill
+        with contextlib.suppress(ImportError):
+            mpi = importlib.import_module("mpi4py.MPI")
+            if not mpi.Is_initialized():
+                mpi.Init()
+            mpi.COMM_WORLD.Abort(1)
+
+    sys.excepthook = report
 
 
 def fail_together(comm: Communicator, board: Board | None = None, timeout: float = 0) -> None:

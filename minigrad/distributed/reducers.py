@@ -25,6 +25,10 @@ class Reducer(abc.ABC):
 
     every_backward = False
     """Whether accumulated micro-batches are sent one by one; else only the last backward's sums."""
+    scale = 1.0
+    """What the update multiplies the gradients by."""
+    replicas_equal = True
+    """Whether all ranks hold the same parameters now, as they do but between averagings."""
 
     def attach(self, comm: Communicator, optimizer: Optimizer) -> None:
         """Called once, before the first step, by all ranks."""
@@ -43,13 +47,16 @@ class Reducer(abc.ABC):
     def updated(self) -> None:  # noqa: B027
         """The optimizer has made its step."""
 
+    def synchronise(self) -> None:  # noqa: B027
+        """Make all ranks' parameters the same, where they need not be; called by all ranks."""
+
     def gradients(self, arena: int) -> tuple[Array, int]:
         """The summed gradients that this rank answers for, and where in the arena they begin."""
         return self.optimizer.arenas[arena].grad, 0
 
     @property
     def over(self) -> Communicator | None:
-        """The ranks that each answer for a part of the gradients; ``None`` where each has all."""
+        """The ranks whose gradients make the norm together; ``None`` where each has all of them."""
         return None
 
     def whole(self, arena: int, part: Array) -> Array:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from minigrad.distributed.board import Awaited, Board, Shown
 from minigrad.distributed.call_site import call_site
 
-__all__ = ["Watch", "call_site"]
+__all__ = ["Watch"]
 
 _EVERY = 1.0  # seconds between two looks
 _ANSWER = 5.0  # seconds in which the others are asked
@@ -85,7 +85,8 @@ class Watch:
                 "(--timeout, or world(timeout=…), sets how long to wait; 0 is for ever)"
             )
         where = call_site(sys._current_frames().get(awaited.thread))
-        self._end_job(f"waits in {awaited.call}{number}, at {where}: {why}\n", 1)
+        call = awaited.call.about or awaited.call
+        self._end_job(f"waits in {call}{number}, at {where}: {why}\n", 1)
 
 
 def _ranks(numbers: Iterable[int]) -> str:

@@ -165,6 +165,7 @@ def fit(
                 call(callbacks, "on_step", run)
                 if sums[0]:
                     break
+            parallel.synchronise()
             run.add(seconds=time.perf_counter() - began)
             if run.batch == len(data):
                 finish_epoch(run, loss, validation, metrics)

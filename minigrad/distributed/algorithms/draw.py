@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from minigrad.distributed.algorithms.schedule import Schedule
 from minigrad.errors import InputError, require
