@@ -101,7 +101,8 @@ class Trace:
             raise SharedError(problem)
 
     def summary(self) -> str:
-        """A table of all ranks, on all ranks, which call it together.
+        """A table of all ranks, on all ranks, which call it together: of the time from the first
+        span to the last.
 
         Compute is the time in spans without what was waited there; waiting, the time inside calls
         of the communicator; communication, the time with anything under way, until this rank knew
@@ -123,17 +124,21 @@ class Trace:
 
     def _seconds(self) -> tuple[float, float, float, float, float]:
         """Total, compute, waiting and communication in seconds, and bytes."""
+        spans = [event for event in self.events if event.track == "compute"] or self.events
+        first = min((event.began for event in spans), default=0)
+        last = max((event.ended for event in spans), default=0)
+        events = [e for e in self.events if e.began >= first and e.ended <= last]
         times = {
             track: np.array(
-                [(e.began, e.ended) for e in self.events if e.track == track], np.int64
+                [(e.began, e.ended) for e in events if e.track == track], np.int64
             ).reshape(-1, 2)
             for track in TRACKS
         }
         waited = covered(times["waiting"])
         busy = covered(np.concatenate([times["compute"], times["waiting"]]))
         talk = covered(times["communication"])
-        total = max((event.ended for event in self.events), default=0)
-        sent = sum(e.facts["bytes"] for e in self.events if e.track == "communication")
+        total = last - first
+        sent = sum(e.facts["bytes"] for e in events if e.track == "communication")
         return total / 1e9, (busy - waited) / 1e9, waited / 1e9, talk / 1e9, float(sent)
 
 
