@@ -209,6 +209,21 @@ def test_a_run_that_stops_between_averagings_is_averaged() -> None:
     np.testing.assert_array_equal(one, other)
 
 
+def test_what_was_computed_before_an_averaging_has_no_gradient_any_more() -> None:
+    def job(comm: Communicator) -> None:
+        model = tiny.network()
+        parallel = DataParallel(model, optim.SGD(model, 0.1), comm, reducer=LocalSGD(8))
+        x = tiny.data(4, seed=comm.rank)[0]
+        parallel.backward(model(x).sum())
+        parallel.step()
+        outputs = model(x)
+        parallel.synchronise()
+        with pytest.raises(InputError, match="has been overwritten since"):
+            outputs.sum().backward()
+
+    run_ranks(2, job)
+
+
 def test_a_run_goes_on_where_it_was() -> None:
     """Averagings are counted in the optimizer's steps; SGD has no state that could differ."""
 

@@ -110,6 +110,17 @@ def test_float16_keeps_small_gradients() -> None:
     np.testing.assert_allclose(found, given_.sum(1), rtol=2e-3, atol=1e-22)
 
 
+@pytest.mark.parametrize("factor", [0.25, 3.0])
+def test_float16_follows_gradients_that_shrink_or_grow(factor: float) -> None:
+    first = gradients(2, 1, dtype="float32")
+    given_ = np.concatenate([first * np.float32(factor**step) for step in range(30)])
+    found, (compression, _) = sums(Float16, given_)
+    exact = given_.sum(1)
+    largest = abs(exact).max(1, keepdims=True)
+    np.testing.assert_allclose(found / largest, exact / largest, rtol=0, atol=2e-3)
+    assert compression.bytes_sent == SIZE * (4 + 29 * 2)
+
+
 @pytest.mark.parametrize("exact", [lambda: TopK(1.0), lambda: PowerSGD(7)])
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_sent_whole_it_is_the_sum(exact: Callable[[], Compression], ranks: int) -> None:
