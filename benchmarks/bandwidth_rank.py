@@ -17,6 +17,8 @@ import numpy as np
 from minigrad import nn, ops, optim
 from minigrad.data import DataLoader, load
 from minigrad.distributed import Communicator, world
+from minigrad.distributed.averaging import LocalSGD
+from minigrad.distributed.compression import Float16, PowerSGD, TopK
 from minigrad.distributed.data_parallel import DataParallel
 from minigrad.distributed.reducers import Bucketed, Flat, Reducer
 
@@ -31,29 +33,12 @@ MOST_STEPS = 400
 BUCKET_BYTES = 1 << 18  # of about one layer
 
 
-class LocalSGD(Reducer):
-    """Each rank trains by itself; parameters become the ranks' mean each so many steps."""
-
-    def __init__(self, every: int) -> None:
-        self.every = every
-        self._steps = 0
-
-    def finish(self) -> None:
-        for arena in self.optimizer.arenas:  # over the rank's own samples, not over all
-            arena.grad[...] *= self.comm.size
-
-    def updated(self) -> None:
-        self._steps += 1
-        if self._steps % self.every == 0:
-            for arena in self.optimizer.arenas:
-                self.comm.all_reduce(arena.data)
-                arena.data[...] /= self.comm.size
-                arena.touch()
-
-
 VARIANTS: dict[str, Callable[[], Reducer]] = {
     "flat": Flat,
     "bucketed, overlapped": partial(Bucketed, BUCKET_BYTES),
+    "float16": lambda: Bucketed(BUCKET_BYTES, Float16()),
+    "top 5%": lambda: Bucketed(BUCKET_BYTES, TopK(0.05)),
+    "PowerSGD, rank 4": lambda: Bucketed(BUCKET_BYTES, PowerSGD(4)),
     f"local SGD, every {CHECK_EVERY} steps": partial(LocalSGD, CHECK_EVERY),
 }
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from minigrad import nn
 from minigrad.distributed import Communicator
 from minigrad.distributed.algorithms import ALGORITHMS, WrittenOut
-from minigrad.distributed.averaging import LocalSGD
+from minigrad.distributed.averaging import LocalSGD, ParameterServer
 from minigrad.distributed.checked import CheckedCommunicator
 from minigrad.distributed.compression import Float16, PowerSGD, TopK
 from minigrad.distributed.data_parallel import DataParallel
-from minigrad.distributed.layout import PipelineParallel, arrange
+from minigrad.distributed.layout import arrange
 from minigrad.distributed.mesh import Mesh
 from minigrad.distributed.reducers import Bucketed, Compression, Flat, Naive, Reducer
 from minigrad.distributed.timeline import timeline
@@ -30,7 +30,12 @@ COMPRESSIONS: dict[str, Callable[[], Compression | None]] = {
     "topk": lambda: TopK(0.01),
     "powersgd": lambda: PowerSGD(2),
 }
-REDUCERS: dict[str, Callable[[], Reducer]] = {"naive": Naive, "flat": Flat, "bucketed": Bucketed}
+REDUCERS: dict[str, Callable[[], Reducer]] = {
+    "naive": Naive,
+    "flat": Flat,
+    "bucketed": Bucketed,
+    "server": ParameterServer,
+}
 
 
 class Sharing:
@@ -61,9 +66,8 @@ class Sharing:
 
     def parallel(self, model: nn.Module, optimizer: Optimizer) -> DataParallel:
         """What ``fit`` trains."""
-        kind = PipelineParallel if self.settings.pipeline > 1 else DataParallel
         reducer = reducer_of(self.settings)
-        return kind(model, optimizer, self.mesh, reducer=reducer, trace=self.trace)
+        return DataParallel(model, optimizer, self.mesh, reducer=reducer, trace=self.trace)
 
     def show_trace(self) -> None:
         """Write the trace and print its table, where one was asked for; called by all ranks."""

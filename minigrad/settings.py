@@ -96,7 +96,9 @@ class Settings:
         0, "ZeRO stage: 1 divides the optimizer's state among ranks, 2 the gradients too", "STAGE"
     )
     reducer: str = _option(
-        "bucketed", "how gradients are summed over ranks: naive, flat or bucketed", "NAME"
+        "bucketed",
+        "how ranks' work is added up: naive, flat or bucketed gradients, or parameters on a server",
+        "NAME",
     )
     compress: str = _option(
         "none", "send less than the gradients: float16, topk or powersgd", "NAME"

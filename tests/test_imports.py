@@ -53,8 +53,9 @@ BELOW = {
     "minigrad": ("ops",),
 }
 COMMUNICATORS = {
-    "addresses", "algorithms", "call_site", "board", "call", "checked", "communicator", "elastic", "events", "failure",
-    "host", "meeting", "mpi", "nccl", "neighbour", "serial", "staging", "threads", "traced", "watch",
+    "addresses", "algorithms", "board", "call", "call_site", "checked", "communicator",
+    "elastic", "events", "failure", "host", "meeting", "mpi", "nccl", "neighbour", "serial",
+    "staging", "threads", "traced", "watch",
 }  # fmt: skip
 CORE = {"numpy"}
 

@@ -18,7 +18,7 @@ from minigrad.data import DataLoader
 from minigrad.demos.common import COLOURS, network, table, tell
 from minigrad.distributed import Communicator, SerialCommunicator
 from minigrad.distributed.data_parallel import DataParallel
-from minigrad.distributed.layout import PipelineParallel, arrange
+from minigrad.distributed.layout import arrange
 from minigrad.distributed.mesh import Mesh
 from minigrad.errors import require
 from minigrad.figure import new_figure, save_figure
@@ -72,8 +72,7 @@ def _train(comm: Communicator, sizes: Sizes) -> Run:
     data, tensor, stages = sizes
     mesh = Mesh(comm, data=data, tensor=tensor, pipeline=stages)
     part = arrange(network(8, _HIDDEN, _HIDDEN, _HIDDEN, 3, tanh=True), mesh)
-    kind = PipelineParallel if stages > 1 else DataParallel
-    parallel = kind(part, optim.Adam(part, 0.01), mesh)
+    parallel = DataParallel(part, optim.Adam(part, 0.01), mesh)
     rng = np.random.default_rng(0)
     batch = max(48, comm.size)
     x = rng.normal(size=(2 * batch, 8))

@@ -41,7 +41,6 @@ _ABOVE = {
     "ParallelMLP": "tensor_parallel",
     "ParameterServer": "averaging",
     "Pipeline": "pipeline",
-    "PipelineParallel": "layout",
     "RowParallelDense": "tensor_parallel",
     "Trace": "traced",
     "WrittenOut": "algorithms",

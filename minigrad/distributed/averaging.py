@@ -43,6 +43,9 @@ class LocalSGD(Reducer):
             raise InputError(f"local SGD averages each so many steps: at least 1, not {every}")
         self.every = every
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(every={self.every})"
+
     def attach(self, comm: Communicator, optimizer: Optimizer) -> None:
         super().attach(comm, optimizer)
         # √p here and √p in finish: measured in between and added up over the ranks, the squared

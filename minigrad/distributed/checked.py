@@ -7,13 +7,12 @@ import time
 import zlib
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from types import CodeType, FrameType
 
 import numpy as np
 
 from minigrad.distributed.call import Call, Request, who_called
-from minigrad.distributed.call_site import call_site
+from minigrad.distributed.call_site import call_site, outside
 from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.serial import Wrapper
 from minigrad.errors import SharedError
@@ -22,9 +21,6 @@ __all__ = ["CheckedCommunicator"]
 
 _POLLING = 30.0  # seconds; after that a rank waits in the call itself, where the watch sees it
 _MOST_TEXTS = 1000
-_OWN = {
-    str(Path(__file__).with_name(f"{name}.py")) for name in ("checked", "communicator", "traced")
-}
 
 
 class CheckedCommunicator(Wrapper):
@@ -94,8 +90,7 @@ class CheckedCommunicator(Wrapper):
             Call("all_reduce", pair, op="max", blocking=False, about=said)
         )
         self._calls += 1
-        while frame is not None and frame.f_code.co_filename in _OWN:
-            frame = frame.f_back
+        frame = outside(frame)
         site = None if frame is None else (frame.f_code, frame.f_lineno)  # quick to remember
         comparison = _Comparison(self._calls, said, site, pair, request, later)
         self._under_way.append(comparison)

@@ -7,7 +7,6 @@ process on the same batch, for uneven shares too; the mean of the ranks' means w
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +14,12 @@ from typing import Protocol, TypeVar
 
 import minigrad
 from minigrad.autograd import Tensor
-from minigrad.backend import Array, device_of, to_numpy
+from minigrad.backend import Array, device_of
+from minigrad.distributed.agreement import all_alike, compare_replicas, same_model
 from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.host import launched_ranks
 from minigrad.distributed.mesh import Mesh
+from minigrad.distributed.pipeline import Pipeline
 from minigrad.distributed.reducers import Bucketed, Reducer
 from minigrad.distributed.serial import SerialCommunicator
 from minigrad.distributed.traced import NO_TRACE, Trace
@@ -27,11 +28,7 @@ from minigrad.errors import InputError, SharedError
 from minigrad.nn import Context, Module
 from minigrad.optim import GradientNorm, Optimizer
 
-__all__ = ["DataParallel", "P", "Part", "ReplicasDiffer"]
-
-
-class ReplicasDiffer(RuntimeError):
-    """The ranks' copies of the model are no longer the same; the message says where."""
+__all__ = ["DataParallel", "Part"]
 
 
 class Part(Protocol):
@@ -52,8 +49,11 @@ class DataParallel:
 
     ``comm`` is :func:`minigrad.distributed.world` where a launcher may have started several ranks;
     without one it is this process alone. A :class:`Mesh` has replicas that are themselves shared
-    by several ranks. Rank 0's weights and buffers are sent to all. ``reducer`` is how gradients
-    become sums over the ranks: :class:`Bucketed` by default, of ``bucket_bytes``;
+    by several ranks: ``model`` is then what :func:`~minigrad.distributed.layout.arrange` gave this
+    rank, and the micro-batches of a pipeline go through its stages one behind another.
+
+    Rank 0's weights and buffers are sent to all. ``reducer`` is how gradients become sums over the
+    ranks: :class:`Bucketed` by default, of ``bucket_bytes``;
     :class:`~minigrad.distributed.zero.ZeRO` divides the optimizer's state too. ``trace`` records
     forward, backward and update, where ``comm`` is of :meth:`Trace.wrap`. Raises
     :class:`SharedError` where the ranks' models differ in names, shapes, dtypes, or in what is
@@ -109,11 +109,32 @@ class DataParallel:
         sample in the whole training.
         """
         self.zero_grad()
+        if isinstance(self.model, Pipeline):
+            self._run_pipeline(self.model, parts, cost, gradient, first)
+            return
         for part in parts:
             self.context.seek(first + part.number)
             with self.trace.span("forward"):
                 loss = cost(self.model(part.x), part)
             self.backward(loss, gradient, last=part is parts[-1])
+
+    def _run_pipeline(
+        self,
+        pipeline: Pipeline,
+        parts: Sequence[P],
+        cost: Callable[[Tensor, P], Tensor],
+        gradient: float,
+        first: int,
+    ) -> None:
+        def backward(tensor: Tensor, arriving: Array | float, last: bool) -> None:
+            self.backward(tensor, gradient if pipeline.is_last else arriving, last=last)
+
+        pipeline.run(
+            [part.x for part in parts],
+            lambda m, outputs: cost(outputs, parts[m]),
+            backward=backward,
+            before=lambda m: self.context.seek(first + parts[m].number),
+        )
 
     def zero_grad(self) -> None:
         """Begin a step: write zeros to all gradients."""
@@ -235,21 +256,7 @@ class DataParallel:
         should not."""
         if self.replicas.size == 1 or not self.reducer.replicas_equal:
             return
-        state = self.model.state_dict()
-        if len(set(self.replicas.all_gather_text(_digest(*state.values())))) == 1:
-            return
-        mine = "\n".join(f"{name} {_digest(array)}" for name, array in state.items())
-        theirs = [text.split("\n") for text in self.replicas.all_gather_text(mine)]
-        found = [
-            f"'{line.split()[0]}' on rank {rank}"
-            for rank, lines in enumerate(theirs)
-            for line, first in zip(lines, theirs[0], strict=True)
-            if line != first
-        ]
-        raise ReplicasDiffer(
-            f"the replicas have drifted apart: compared with rank 0, different numbers in "
-            f"{', '.join(found)}; something changed them on one rank only"
-        )
+        compare_replicas(self.replicas, self.model.state_dict())
 
     # --- the ranks --------------------------------------------------------------------------------
 
@@ -263,45 +270,26 @@ class DataParallel:
 
     def _agree(self) -> None:
         """All ranks run the same program on the same kind of device, replicas the same model."""
-        optimizer = self.optimizer
-        device = device_of(optimizer.arenas[0].data).partition(":")[0]
-        self._all_alike(
+        arenas = self.optimizer.arenas
+        all_alike(
             self.comm,
             {
                 "minigrad": minigrad.__version__,
-                "device": device,
-                "reducer": type(self.reducer).__name__,
+                "device": device_of(arenas[0].data).partition(":")[0],
+                "reducer": repr(self.reducer),
                 "layout": repr(self.mesh),
             },
             "all ranks of a job must run alike; install the same minigrad, choose the same "
             "--device and options for all",
         )
-        self._all_alike(
+        all_alike(
             self.replicas,
-            {"update form": optimizer.form},
+            {"update form": self.optimizer.form},
             "in the last bits they would drift apart: 'minigrad doctor', run on both machines, "
             "says why; or give every rank's optimizer form='in_place'",
         )
-        trained = [span.name for arena in optimizer.arenas for span in arena.spans]
-        mine = "\n".join(
-            [f"{name} {a.dtype}{list(a.shape)}" for name, a in self.model.state_dict().items()]
-            + [f"{name} is trained" for name in trained]
-        )
-        texts = self.replicas.all_gather_text(mine)
-        for rank, text in enumerate(texts):
-            if text != texts[0]:
-                only = "; ".join(sorted(set(text.split("\n")) ^ set(texts[0].split("\n"))))
-                raise SharedError(
-                    f"rank {rank} built another model than rank 0: they differ in "
-                    f"{only or 'the order of parameters'}; all ranks must build the same one"
-                )
-
-    def _all_alike(self, comm: Communicator, facts: Mapping[str, str], why: str) -> None:
-        texts = comm.all_gather_text("\n".join(facts.values()))
-        for rank, text in enumerate(texts):
-            for name, mine, first in zip(facts, text.split("\n"), texts[0].split("\n")):
-                if mine != first:
-                    raise SharedError(f"rank {rank} has {name} '{mine}', rank 0 '{first}': {why}")
+        trained = [span.name for arena in arenas for span in arena.spans]
+        same_model(self.replicas, self.model.state_dict(), trained)
 
     def _send_from_rank_0(self) -> None:
         for arena in self.optimizer.arenas:
@@ -319,10 +307,3 @@ def _prefixed(model: Mapping[str, Array], optimizer: Mapping[str, Array]) -> dic
     return {f"model/{name}": array for name, array in model.items()} | {
         f"optimizer/{name}": array for name, array in optimizer.items()
     }
-
-
-def _digest(*arrays: Array) -> str:
-    hashed = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        hashed.update(to_numpy(array).tobytes())
-    return hashed.hexdigest()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 __all__ = [
     "cap_threads",
     "core_count",
+    "cores",
     "launched_rank",
     "launched_ranks",
     "outside_mpi",
@@ -21,11 +22,16 @@ _NUMBERS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "MV2_COMM_WORLD_RAN
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+def cores() -> set[int]:
+    """The numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
 def core_count() -> int:
     """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(cores())
 
 
 def launched_ranks(environ: Mapping[str, str]) -> int:

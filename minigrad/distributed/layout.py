@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import cast
 
 from minigrad import nn
-from minigrad.autograd import Tensor
-from minigrad.backend import Array
 from minigrad.distributed.communicator import Communicator
-from minigrad.distributed.data_parallel import DataParallel, P
 from minigrad.distributed.mesh import Mesh
 from minigrad.distributed.pipeline import Pipeline
 from minigrad.distributed.tensor_parallel import (
@@ -17,9 +13,9 @@ from minigrad.distributed.tensor_parallel import (
     ParallelDropout,
     RowParallelDense,
 )
-from minigrad.errors import InputError, SharedError
+from minigrad.errors import SharedError
 
-__all__ = ["PipelineParallel", "arrange", "tensor_parallel"]
+__all__ = ["arrange", "tensor_parallel"]
 
 _BY_ELEMENT = (
     nn.ELU, nn.GELU, nn.LeakyReLU, nn.ReLU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Tanh,
@@ -27,8 +23,9 @@ _BY_ELEMENT = (
 
 
 def arrange(model: nn.Sequential, mesh: Mesh, *, schedule: str = "1f1b") -> nn.Module:
-    """This rank's part of ``model`` on ``mesh``, for :class:`DataParallel` or, with several stages,
-    :class:`PipelineParallel`. All ranks build the same model first.
+    """This rank's part of ``model`` on ``mesh``, for an optimizer and for
+    :class:`~minigrad.distributed.data_parallel.DataParallel`. All ranks build the same model first;
+    ``schedule`` is that of the stages: "naive", "gpipe" or "1f1b".
 
     Raises :class:`SharedError` where layers do not divide among the tensor ranks, and where there
     are fewer layers with parameters than stages.
@@ -75,35 +72,3 @@ def tensor_parallel(model: nn.Sequential, comm: Communicator) -> nn.Sequential:
             "dropout between them, and this model has none; use data or pipeline parallelism"
         )
     return nn.Sequential(*layers)
-
-
-class PipelineParallel(DataParallel):
-    """A training step of a :class:`Pipeline`, whose replicas share the batch; see
-    :class:`DataParallel`. The micro-batches of a batch go through the stages one behind another,
-    so ask for several: ``fit(…, micro_batches=4)``."""
-
-    model: Pipeline
-
-    def run(
-        self,
-        parts: Sequence[P],
-        cost: Callable[[Tensor, P], Tensor],
-        gradient: float,
-        first: int = 0,
-    ) -> None:
-        if not isinstance(self.model, Pipeline):
-            raise InputError(
-                f"PipelineParallel trains a Pipeline, not a {type(self.model).__name__}: "
-                "arrange(model, mesh) makes one where the mesh has several stages"
-            )
-
-        def backward(tensor: Tensor, arriving: Array | float, last: bool) -> None:
-            self.backward(tensor, gradient if self.model.is_last else arriving, last=last)
-
-        self.zero_grad()
-        self.model.run(
-            [part.x for part in parts],
-            lambda m, outputs: cost(outputs, parts[m]),
-            backward=backward,
-            before=lambda m: self.context.seek(first + parts[m].number),
-        )

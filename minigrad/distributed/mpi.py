@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import sys
 import time
 from typing import Any, NoReturn
@@ -18,7 +19,7 @@ from minigrad.distributed.board import Board, Log
 from minigrad.distributed.call import Call, Finished, Request
 from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.failure import fail_together
-from minigrad.distributed.host import cap_threads, launched_ranks
+from minigrad.distributed.host import cap_threads, cores, launched_ranks
 from minigrad.distributed.serial import SerialCommunicator
 from minigrad.distributed.staging import CHUNK, Finish, in_chunks, nothing, reducible, staged
 from minigrad.errors import InputError, require
@@ -57,8 +58,10 @@ def world(timeout: float = TIMEOUT) -> Communicator:
 
 
 def share_the_machine(comm: Communicator) -> None:
-    """Cap the BLAS threads of this rank, and let its output leave in whole lines."""
-    cap_threads(comm.local_size)
+    """Cap the BLAS threads of this rank at its share of the cores that it may use, which a
+    launcher may have dealt out already; and let its output leave in whole lines."""
+    mine = f"{socket.gethostname()} {sorted(cores())}"
+    cap_threads(comm.all_gather_text(mine).count(mine))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True, write_through=False)
 

@@ -30,6 +30,10 @@ class Reducer(abc.ABC):
     replicas_equal = True
     """Whether all ranks hold the same parameters now, as they do but between averagings."""
 
+    def __repr__(self) -> str:
+        """The same on ranks that will make the same calls."""
+        return type(self).__name__
+
     def attach(self, comm: Communicator, optimizer: Optimizer) -> None:
         """Called once, before the first step, by all ranks."""
         self.comm, self.optimizer = comm, optimizer
@@ -127,6 +131,10 @@ class Bucketed(Reducer):
         self._requests: list[Request] = []
         self._missing: list[int] = []
         self._armed = False
+
+    def __repr__(self) -> str:
+        sent = "" if self.compression is None else f", {type(self.compression).__name__}"
+        return f"{type(self).__name__}({self.bucket_bytes}{sent})"
 
     def attach(self, comm: Communicator, optimizer: Optimizer) -> None:
         super().attach(comm, optimizer)

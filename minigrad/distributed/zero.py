@@ -51,6 +51,9 @@ class ZeRO(Bucketed):
         self.stage = stage
         self.every_backward = stage == 2
 
+    def __repr__(self) -> str:
+        return f"ZeRO({self.stage}, {self.bucket_bytes})"
+
     def prepare(self) -> None:
         optimizer, rank = self.optimizer, self.comm.rank
         self.slices = [

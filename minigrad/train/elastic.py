@@ -42,7 +42,8 @@ class Replica(Callback):
         if run.parallel.mesh.model.size > 1 or run.parallel.reducer.over is not None:
             raise SharedError(
                 "elastic training goes on from what each rank holds, and here the model or the "
-                "optimizer's state is divided among them (ZeRO, tensors, stages): train with plain "
+                "optimizer's state is divided among them or differs (ZeRO, tensors, stages, local "
+                "SGD): train with plain "
                 "data parallelism, or let 'minigrad launch --restarts' go on from a checkpoint"
             )
         self._run = run

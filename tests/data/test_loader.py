@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.data import DataLoader
-from minigrad.shares import share
 from minigrad.errors import InputError
+from minigrad.shares import share
 
 
 @st.composite

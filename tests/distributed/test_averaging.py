@@ -20,6 +20,7 @@ from minigrad.data import DataLoader
 from minigrad.distributed import Communicator
 from minigrad.distributed.averaging import LocalSGD, ParameterServer
 from minigrad.distributed.data_parallel import DataParallel
+from minigrad.distributed.layout import arrange
 from minigrad.distributed.mesh import Mesh
 from minigrad.distributed.reducers import Reducer
 from minigrad.errors import InputError, SharedError
@@ -263,7 +264,6 @@ def test_a_gradient_that_is_not_finite_on_one_rank_stops_all() -> None:
 
 def test_replicas_of_several_ranks() -> None:
     """Two replicas of two ranks each, which share layers: as two replicas of one."""
-    from test_layouts import arrange  # the same split as everywhere
 
     def model() -> nn.Sequential:
         rng = np.random.default_rng(0)

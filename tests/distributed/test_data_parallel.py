@@ -18,7 +18,8 @@ from minigrad import nn, ops, optim
 from minigrad.arena import Arena
 from minigrad.autograd import Tensor
 from minigrad.distributed import Call, Communicator, SerialCommunicator
-from minigrad.distributed.data_parallel import DataParallel, ReplicasDiffer
+from minigrad.distributed.agreement import ReplicasDiffer
+from minigrad.distributed.data_parallel import DataParallel
 from minigrad.distributed.reducers import buckets_of
 from minigrad.errors import InputError, SharedError
 from minigrad.nn import Module, Parameter

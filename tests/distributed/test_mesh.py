@@ -16,7 +16,7 @@ from test_data_parallel import every_rank_raises
 from minigrad import nn, optim
 from minigrad.distributed import Communicator, SerialCommunicator
 from minigrad.distributed.algorithms import ALGORITHMS, WrittenOut
-from minigrad.distributed.layout import PipelineParallel, arrange
+from minigrad.distributed.layout import arrange
 from minigrad.distributed.mesh import Mesh
 from minigrad.distributed.pipeline import SCHEDULES
 from minigrad.distributed.reducers import Bucketed, Reducer
@@ -48,13 +48,12 @@ def parallel(
     reducer: Reducer | None = None,
     schedule: str = "1f1b",
     **model: Any,
-) -> PipelineParallel:
+) -> tiny.DataParallel:
     """What trains :func:`network` on a mesh of these sizes."""
     data, tensor, pipeline = sizes
     mesh = Mesh(comm, data=data, tensor=tensor, pipeline=pipeline)
     part = arrange(network(**model), mesh, schedule=schedule)
-    kind = PipelineParallel if pipeline > 1 else tiny.DataParallel
-    return kind(part, tiny.OPTIMIZERS[optimizer](part), mesh, reducer=reducer)
+    return tiny.DataParallel(part, tiny.OPTIMIZERS[optimizer](part), mesh, reducer=reducer)
 
 
 def same_state(state: dict[str, Any], other: dict[str, Any]) -> None:
@@ -128,7 +127,7 @@ MPI = """
 import sys
 from functools import partial
 import numpy as np, tiny
-from test_layouts import network, parallel, same_state
+from test_mesh import network, parallel, same_state
 from minigrad.distributed import SerialCommunicator, world
 from minigrad.distributed.zero import ZeRO
 comm = world()
