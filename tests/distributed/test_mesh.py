@@ -128,9 +128,9 @@ import sys
 from functools import partial
 import numpy as np, tiny
 from test_mesh import network, parallel, same_state
-from minigrad.distributed import SerialCommunicator, world
+from minigrad.distributed import CheckedCommunicator, SerialCommunicator, world
 from minigrad.distributed.zero import ZeRO
-comm = world()
+comm = CheckedCommunicator(world())
 sizes, stage = eval(sys.argv[1]), int(sys.argv[2])
 options = dict(epochs=2, micro_batches=2, clip_norm=0.5)
 one = parallel(comm, sizes, "adamw", reducer=ZeRO(stage) if stage else None, batch_norm=True)

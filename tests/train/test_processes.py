@@ -58,6 +58,7 @@ def test_the_history_is_that_of_one_process(
     options: str, ranks: int, alone: dict[str, list[dict[str, float]]], tmp_path: Path
 ) -> None:
     words = f"train digits --epochs 2 --out {tmp_path} --dtype {options}".split()
+    words.append("--check-collectives")
     job = mpirun(ranks, "-m", "minigrad", *words)
     assert (job.returncode, job.stderr) == (0, "")
     assert f"{ranks} rank" in job.stdout
