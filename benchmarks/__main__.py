@@ -25,6 +25,7 @@ MODULES = {
     "thresholds": "thresholds",
     "plan": "plan",
     "bandwidth": "bandwidth",
+    "checks": "checks",
     "step": "step",  # after the others: JAX, once it is loaded, has a part in every collection
     "gpu": "gpu",
     "staging": "staging",
