@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import zlib
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,8 +82,9 @@ class Board:
         self.comm = comm.Dup()
         self.log: Log = _BoardLog(self, "", tuple(range(self.size)))
         self._thread = threading.get_ident()
-        self._listener = socket.create_server(("", 0), backlog=self.size)
-        told = [socket.gethostname(), self._listener.getsockname()[1], *own_addresses()]
+        self._listener = _listening(self.size)
+        port = self._listener.getsockname()[1] if self._listener else 0
+        told = [socket.gethostname(), port, *own_addresses()]
         lines = _gathered(self.comm, "\t".join(map(str, [*told, secrets.token_hex(16)])))
         self._token = lines[0][-1].encode()
         here = lines[self.rank][0]
@@ -90,7 +92,9 @@ class Board:
             [(address, int(port)) for address in (["127.0.0.1"] if host == here else addresses)]
             for host, port, *addresses, _ in lines
         ]
-        threading.Thread(target=self._answer, name="minigrad board", daemon=True).start()
+        if self._listener is not None:
+            answer = partial(self._answer, self._listener)
+            threading.Thread(target=answer, name="minigrad board", daemon=True).start()
 
     def read(self, rank: int, patience: float = 1.0) -> Shown | None:
         """What ``rank`` shows, or ``None`` where it does not answer within ``patience`` seconds."""
@@ -136,13 +140,14 @@ class Board:
         request = self.comm.Ibarrier()  # until all have looked, boards are there
         while not request.Test():
             time.sleep(1e-3)
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
         return ""
 
-    def _answer(self) -> None:
+    def _answer(self, listener: socket.socket) -> None:
         while True:
             try:
-                line, _ = self._listener.accept()
+                line, _ = listener.accept()
             except OSError:  # it was closed
                 return
             try:
@@ -183,6 +188,13 @@ class _BoardLog(Log):
         everyone = self._board.comm.Get_group()
         members = self._board.mpi.Group.Translate_ranks(comm.Get_group(), None, everyone)
         return _BoardLog(self._board, f"{self._path}/{self._children}", tuple(members))
+
+
+def _listening(others: int) -> socket.socket | None:
+    try:
+        return socket.create_server(("", 0), backlog=others)
+    except OSError:  # where no program may listen, ranks do without
+        return None
 
 
 def _gathered(comm: Any, text: str) -> list[list[str]]:

@@ -143,9 +143,14 @@ class Optimizer(ABC):
     def own(self, owned: Sequence[Owned]) -> None:
         """Update only this part of each arena from here on, from the gradients given with it.
 
-        State is kept for that part alone, and begins anew: to be called before the first step.
-        This is how ZeRO divides an optimizer among ranks.
+        State is kept for that part alone, and begins anew. This is how ZeRO divides an optimizer
+        among ranks. Raises :class:`InputError` after the first step, whose state would be lost.
         """
+        if self.steps:
+            raise InputError(
+                f"this {type(self).__name__} has made {self.steps} steps, and dividing it among "
+                "ranks would lose its state: make the DataParallel first, then load or step"
+            )
         self.state_buffers = StateBuffers(self.arenas, self._state_names(), owned)
         self._blocks = [
             block

@@ -201,3 +201,14 @@ def test_slices_cover_an_arena_in_order(sizes: list[int], ranks: int, whole: boo
 def test_there_is_no_stage_3() -> None:
     with pytest.raises(InputError, match="stages 1 and 2 here, and 3"):
         ZeRO(3)
+
+
+def test_an_optimizer_that_has_made_steps_is_not_divided() -> None:
+    def job(comm: Communicator) -> None:
+        model = tiny.network()
+        optimizer = optim.Adam(model, 0.1)
+        optimizer.step()
+        with pytest.raises(InputError, match="has made 1 steps.*make the DataParallel first"):
+            DataParallel(model, optimizer, comm, reducer=ZeRO(1))
+
+    run_ranks(2, job)
