@@ -81,8 +81,10 @@ def _command(words: Sequence[str]) -> tuple[str, list[str]]:
 
 def _train(words: Sequence[str]) -> int:
     from minigrad.distributed import elastic_world, world
+    from minigrad.distributed.mpi import TIMEOUT
     from minigrad.recipe import resumed, train
     from minigrad.settings import Settings, add_options
+    from minigrad.train import together
 
     parser = launch.Parser(
         prog="minigrad train",
@@ -91,9 +93,12 @@ def _train(words: Sequence[str]) -> int:
     add_options(parser)
     given = vars(parser.parse_args(words))
     resume = given.pop("resume", False)
-    settings = resumed(given) if resume else Settings(**given)
-    comm = elastic_world() if settings.elastic else world(settings.timeout)
+    first = None if resume else Settings(**given)
+    elastic, timeout = given.get("elastic", False), given.get("timeout", TIMEOUT)
+    comm = elastic_world() if elastic else world(timeout)
     try:
+        with together(comm):  # a folder may be there for one rank and not for another
+            settings = first or resumed(given)
         return train(settings, comm, resume=resume)
     except SharedError:
         raise

@@ -48,6 +48,7 @@ class LocalSGD(Reducer):
 
     def attach(self, comm: Communicator, optimizer: Optimizer) -> None:
         super().attach(comm, optimizer)
+        self.over = comm
         # √p here and √p in finish: measured in between and added up over the ranks, the squared
         # norms are the mean of those of the ranks' own gradients
         self.scale = math.sqrt(comm.size)
@@ -74,10 +75,6 @@ class LocalSGD(Reducer):
         """Replace ``parameters`` (n,) by their mean over the ranks: the same bits on each."""
         self.comm.all_reduce(parameters)
         parameters /= self.comm.size
-
-    @property
-    def over(self) -> Communicator | None:
-        return self.comm
 
 
 class ParameterServer(LocalSGD):

@@ -53,6 +53,9 @@ class Float16:
     others send it, and sends the sum to all.
     """
 
+    def __repr__(self) -> str:
+        return "Float16()"
+
     def __init__(self) -> None:
         self.bytes_sent = 0
         self._shifts: dict[tuple[int, int], int | None] = {}
@@ -107,6 +110,9 @@ class TopK:
     is not above 0 and at most 1.
     """
 
+    def __repr__(self) -> str:
+        return f"TopK({self.ratio})"
+
     def __init__(self, ratio: float = 0.01) -> None:
         if not 0 < ratio <= 1:
             raise InputError(f"TopK sends a part of the gradient, above 0 and at most 1: {ratio}")
@@ -152,6 +158,9 @@ class PowerSGD:
     where they are not, :meth:`DataParallel.check_replicas` tells. Raises :class:`InputError` for a
     rank below 1.
     """
+
+    def __repr__(self) -> str:
+        return f"PowerSGD({self.rank}, seed={self.seed})"
 
     def __init__(self, rank: int = 2, seed: int = 0) -> None:
         if rank < 1:

@@ -25,6 +25,7 @@ from minigrad.distributed.serial import SerialCommunicator
 from minigrad.distributed.traced import NO_TRACE, Trace
 from minigrad.distributed.whole import own_part, put_together, shards_of
 from minigrad.errors import InputError, SharedError
+from minigrad.kernels import kernel
 from minigrad.nn import Context, Module
 from minigrad.optim import GradientNorm, Optimizer
 
@@ -85,9 +86,13 @@ class DataParallel:
         self.reducer = Bucketed(bucket_bytes) if reducer is None else reducer
         self.trace = trace
         self._norm: GradientNorm | None = None
+        self._steps = optimizer.steps
         self._reduced = -1  # which zero_grad the gradients that were summed last belong to
+        self._refuse_what_does_not_fit()
+        for arena in optimizer.arenas:
+            for leaf in arena.leaves.values():
+                leaf.on_ready = None  # of a DataParallel before this one
         if self.comm.size > 1:
-            self._refuse_norms_of_parts()
             self._agree()
             self._send_from_rank_0()
         if self.replicas.size > 1:
@@ -139,8 +144,6 @@ class DataParallel:
     def zero_grad(self) -> None:
         """Begin a step: write zeros to all gradients."""
         self.optimizer.zero_grad()
-        if self.replicas.size > 1:
-            self.reducer.zero_grad()
 
     def backward(self, loss: Tensor, gradient: float | Array = 1.0, *, last: bool = True) -> None:
         """``loss.backward(gradient)``, then the gradients' sum over all ranks.
@@ -157,6 +160,11 @@ class DataParallel:
         if self.replicas.size == 1:
             loss.backward(gradient)
             return
+        if self.optimizer.steps != self._steps and self.reducer.over is not None:
+            raise InputError(
+                f"with {self.reducer!r} the ranks bring their parameters together after an update: "
+                "call parallel.step(), not optimizer.step()"
+            )
         zeroed = self.optimizer.arenas[0].zeroed
         if zeroed == self._reduced:
             raise InputError(
@@ -167,13 +175,18 @@ class DataParallel:
             loss.backward(gradient)
             return
         self.reducer.begin()
-        loss.backward(gradient)
+        try:
+            loss.backward(gradient)
+        except BaseException:
+            self.reducer.abandon()
+            raise
         self.reducer.finish()
         if last:
             self._reduced = zeroed
 
     def norm(self, limit: float | None = None) -> GradientNorm:
-        """The global norm of the gradient, measured now; nothing waits until it is read."""
+        """The global norm of the gradient, measured now; called by all ranks. Nothing waits until
+        it is read, but where ranks hold different parts of the gradient, for each other."""
         if self._norm is None or self._norm.limit != (math.inf if limit is None else limit):
             parts, over = self._counted()
             self._norm = GradientNorm(self.optimizer.arenas, limit, parts=parts, over=over)
@@ -184,6 +197,7 @@ class DataParallel:
         not finite updates nothing."""
         with self.trace.span("update"):
             self.optimizer.step(norm=norm, scale=self.reducer.scale)
+            self._steps = self.optimizer.steps
             if self.replicas.size > 1:
                 self.reducer.updated()
 
@@ -225,7 +239,8 @@ class DataParallel:
     def state_dict(self) -> dict[str, Array]:
         """What a checkpoint holds, ``model/…`` and ``optimizer/…``; called by all ranks.
 
-        It is that of the whole model, undivided, whatever the layout.
+        It is that of the whole model, undivided, whatever the layout; every rank holds all of it
+        for the moment.
         """
         gather = self.reducer.whole if self.replicas.size > 1 else None
         state = _prefixed(self.model.state_dict(), self.optimizer.state_dict(gather))
@@ -250,17 +265,40 @@ class DataParallel:
         except InputError:
             self.model.load_state_dict(before)
             raise
+        self._steps = self.optimizer.steps
 
     def check_replicas(self) -> None:
         """Compare a hash of all weights and buffers over the ranks; all raise if they differ and
         should not."""
-        if self.replicas.size == 1 or not self.reducer.replicas_equal:
+        if not self.reducer.replicas_equal:
             return
         compare_replicas(self.replicas, self.model.state_dict())
+        compare_replicas(self.mesh.tensor, self._undivided())
+
+    def _undivided(self) -> dict[str, Array]:
+        """What all parts of this stage's layers hold alike."""
+        shard_of = shards_of(self.model)
+        return {n: array for n, array in self.model.state_dict().items() if shard_of(n) is None}
 
     # --- the ranks --------------------------------------------------------------------------------
 
-    def _refuse_norms_of_parts(self) -> None:
+    def _refuse_what_does_not_fit(self) -> None:
+        """What would train something else than was meant, without a word."""
+        named = self.model.named_parameters()
+        mine = {id(parameter._node) for parameter in named.values()}
+        leaves = [leaf for arena in self.optimizer.arenas for leaf in arena.leaves.values()]
+        if any(id(leaf) not in mine for leaf in leaves):
+            raise SharedError(
+                "the optimizer holds parameters that this model does not have: make it of the same "
+                "model, on a mesh of what arrange(model, mesh) returned"
+            )
+        _, tensor, stages = self.mesh.sizes
+        split = any(parameter.shard is not None for parameter in named.values())
+        if (split and tensor == 1) or (isinstance(self.model, Pipeline) and stages == 1):
+            raise SharedError(
+                "this rank's model is a part of the whole, and DataParallel was given the "
+                "communicator of all ranks as if they were replicas: pass the mesh"
+            )
         if self.optimizer.per_span and self.mesh.tensor.size > 1:
             raise SharedError(
                 f"{type(self.optimizer).__name__} needs the norm of whole weights, and tensor "
@@ -288,8 +326,16 @@ class DataParallel:
             "in the last bits they would drift apart: 'minigrad doctor', run on both machines, "
             "says why; or give every rank's optimizer form='in_place'",
         )
+        norm = "compiled" if kernel("norm_record", like=arenas[0].data) else "formula"
+        all_alike(
+            self.comm,
+            {"gradient norm by": norm},
+            "clipping would differ in the last bits: 'minigrad doctor', run on both machines, "
+            "says why; or set MINIGRAD_CPU_KERNELS=0 for all",
+        )
         trained = [span.name for arena in arenas for span in arena.spans]
         same_model(self.replicas, self.model.state_dict(), trained)
+        compare_replicas(self.mesh.tensor, self._undivided())
 
     def _send_from_rank_0(self) -> None:
         for arena in self.optimizer.arenas:

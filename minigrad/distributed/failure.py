@@ -20,6 +20,7 @@ from minigrad.errors import SharedError
 
 __all__ = ["end_job_before_world", "fail_together"]
 
+_GIVES_UP = 10.0  # seconds
 _PATIENCE = 2.0  # seconds that the others leave to the one that tells what all of them know
 
 
@@ -35,6 +36,10 @@ def end_job_before_world() -> None:
         sys.stderr.flush()
         time.sleep(0.2)  # launchers drop what they have not forwarded by the time they kill
         with contextlib.suppress(ImportError):
+            # ranks that never call MPI_Init would be waited for in it
+            gives_up = threading.Timer(_GIVES_UP, os._exit, (1,))
+            gives_up.daemon = True
+            gives_up.start()
             mpi = importlib.import_module("mpi4py.MPI")
             if not mpi.Is_initialized():
                 mpi.Init()
@@ -47,8 +52,8 @@ def fail_together(comm: Communicator, board: Board | None = None, timeout: float
     """From here on, no rank of ``comm`` waits for one that is gone. Called by all ranks.
 
     An exception that nothing catches, on any thread, is printed after "rank R:" and ends the job
-    with code 1, a KeyboardInterrupt with 130; of a :class:`SharedError`, which all ranks raise,
-    rank 0 tells. A rank that ends in another way (``sys.exit`` with any code, the last line of its
+    with code 1, a KeyboardInterrupt with 130; of a :class:`SharedError` the first rank that raises
+    it tells. A rank that ends in another way (``sys.exit`` with any code, the last line of its
     script) while others still wait for it in a collective ends the job with code 1 and says who
     waited. So does one that others have waited for during ``timeout`` seconds (0: no limit).
     Without a ``board`` nothing is known of a rank that ends in another way or does not come.
@@ -65,8 +70,8 @@ def fail_together(comm: Communicator, board: Board | None = None, timeout: float
         if issubclass(kind, KeyboardInterrupt):
             end_job("interrupted\n", 130)
         elif issubclass(kind, SharedError) and comm.rank and os.getpid() == process:
-            time.sleep(_PATIENCE)
-            comm.abort(1)
+            time.sleep(_PATIENCE + 0.2 * comm.rank)  # rank 0 tells, if it is one of those that know
+            end_job(f"{error_and_trace[0]}\n", 1)
         else:
             end_job("".join(traceback.format_exception(kind, *error_and_trace)), 1)
 

@@ -52,6 +52,7 @@ def tensor_parallel(model: nn.Sequential, comm: Communicator) -> nn.Sequential:
     ranks. Names stay as they are. Raises :class:`SharedError` where there is no such pair, and
     where a layer between the two does not divide among the ranks.
     """
+    _refuse_tied(model)
     layers = list(model.layers)
     first, pairs = -1, 0  # where the pair begins, if one has begun
     for number, layer in enumerate(model.layers):
@@ -72,3 +73,15 @@ def tensor_parallel(model: nn.Sequential, comm: Communicator) -> nn.Sequential:
             "dropout between them, and this model has none; use data or pipeline parallelism"
         )
     return nn.Sequential(*layers)
+
+
+def _refuse_tied(model: nn.Sequential) -> None:
+    seen: dict[int, int] = {}
+    for number, layer in enumerate(model.layers):
+        for parameter in layer.parameters():
+            first = seen.setdefault(id(parameter), number)
+            if first != number:
+                raise SharedError(
+                    f"layers {first} and {number} share a parameter, of which tensor parallelism "
+                    "would make two: make them two, or take data parallelism"
+                )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 
 from minigrad.distributed.communicator import Communicator
+from minigrad.distributed.serial import SerialCommunicator
 from minigrad.errors import SharedError
 
 __all__ = ["Mesh"]
@@ -45,17 +46,25 @@ class Mesh:
         rest, t = divmod(comm.rank, tensor)
         d, s = divmod(rest, pipeline)
         self.place = (d, t, s)
+        self.data: Communicator
+        self.tensor: Communicator
+        self.pipeline: Communicator
+        self.model: Communicator
         if parts == 1:
             self.data = comm
-            self.tensor = self.pipeline = self.model = comm.split(comm.rank)
+            self.tensor = self.pipeline = self.model = SerialCommunicator()
             return
-        self.data = comm.split(s * tensor + t, d)
-        self.tensor = comm.split(d * pipeline + s, t)
-        self.pipeline = comm.split(d * tensor + t, s)
-        self.model = comm.split(d, comm.rank)
+        self.data = _split(comm, s * tensor + t, d, data)
+        self.tensor = _split(comm, d * pipeline + s, t, tensor)
+        self.pipeline = _split(comm, d * tensor + t, s, pipeline)
+        self.model = _split(comm, d, comm.rank, parts)
 
     def __repr__(self) -> str:
         return f"Mesh(data × tensor × pipeline = {' × '.join(map(str, self.sizes))})"
+
+
+def _split(comm: Communicator, color: int, key: int, size: int) -> Communicator:
+    return comm.split(color, key) if size > 1 else SerialCommunicator()
 
 
 def layouts(ranks: int) -> list[str]:

@@ -27,6 +27,8 @@ class Reducer(abc.ABC):
     """Whether accumulated micro-batches are sent one by one; else only the last backward's sums."""
     scale = 1.0
     """What the update multiplies the gradients by."""
+    over: Communicator | None = None
+    """The ranks whose gradients make the norm together; ``None`` where each has all of them."""
     replicas_equal = True
     """Whether all ranks hold the same parameters now, as they do but between averagings."""
 
@@ -45,9 +47,6 @@ class Reducer(abc.ABC):
     def finish(self) -> None:
         """It has run; return when the sums are there."""
 
-    def zero_grad(self) -> None:  # noqa: B027
-        """A new step begins."""
-
     def updated(self) -> None:  # noqa: B027
         """The optimizer has made its step."""
 
@@ -58,10 +57,8 @@ class Reducer(abc.ABC):
         """The summed gradients that this rank answers for, and where in the arena they begin."""
         return self.optimizer.arenas[arena].grad, 0
 
-    @property
-    def over(self) -> Communicator | None:
-        """The ranks whose gradients make the norm together; ``None`` where each has all of them."""
-        return None
+    def abandon(self) -> None:  # noqa: B027
+        """The backward that had begun has failed."""
 
     def whole(self, arena: int, part: Array) -> Array:
         """All ranks' parts of a buffer of optimizer state, put together."""
@@ -133,7 +130,7 @@ class Bucketed(Reducer):
         self._armed = False
 
     def __repr__(self) -> str:
-        sent = "" if self.compression is None else f", {type(self.compression).__name__}"
+        sent = "" if self.compression is None else f", {self.compression!r}"
         return f"{type(self).__name__}({self.bucket_bytes}{sent})"
 
     def attach(self, comm: Communicator, optimizer: Optimizer) -> None:
@@ -145,7 +142,12 @@ class Bucketed(Reducer):
                 self.buckets.append(Bucket(number, spans))
         self.prepare()
 
+    def abandon(self) -> None:
+        self._armed = False
+
     def begin(self) -> None:
+        for request in self._requests:  # of a backward that failed
+            request.wait()
         self._missing = [len(bucket.spans) for bucket in self.buckets]
         self._requests = []
         self._armed = True

@@ -14,7 +14,6 @@ from minigrad.arena import Arena, Span
 from minigrad.autograd import Leaf
 from minigrad.backend import Array, aligned_zeros, array_module
 from minigrad.distributed.call import Request
-from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.reducers import Bucketed
 from minigrad.errors import InputError
 from minigrad.optim.executor import Owned
@@ -65,6 +64,8 @@ class ZeRO(Bucketed):
             for arena, slices in zip(optimizer.arenas, self.slices)
         ]
         optimizer.own(self.owned)
+        self.over = self.comm
+        self._zeroed = -1
         self._filling: dict[int, Array] = {}
         if self.stage == 1:
             super().prepare()
@@ -72,9 +73,12 @@ class ZeRO(Bucketed):
             for arena in optimizer.arenas:
                 arena.release_grad()
 
-    def zero_grad(self) -> None:
-        for own in self.owned:
-            own.g.fill(0)
+    def begin(self) -> None:
+        if self.stage == 2 and (zeroed := self.optimizer.arenas[0].zeroed) != self._zeroed:
+            self._zeroed = zeroed  # a new step; else a further micro-batch
+            for own in self.owned:
+                own.g.fill(0)
+        super().begin()
 
     def start(self, index: int) -> Request:
         bucket = self.buckets[index]
@@ -108,10 +112,6 @@ class ZeRO(Bucketed):
 
     def gradients(self, arena: int) -> tuple[Array, int]:
         return self.owned[arena].g, self.owned[arena].part.start
-
-    @property
-    def over(self) -> Communicator | None:
-        return self.comm
 
     def whole(self, arena: int, part: Array) -> Array:
         full = array_module(part).zeros(len(self.optimizer.arenas[arena]), part.dtype)

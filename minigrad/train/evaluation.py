@@ -53,11 +53,13 @@ def evaluate(
     y: Array,
     *,
     comm: Communicator,
+    everyone: Communicator | None = None,
     metrics: Mapping[str, Metric] = CLASSIFICATION,
 ) -> dict[str, float]:
-    """The mean ``loss`` and ``metrics`` on x (n, …), y (n, …), shared among the ranks.
+    """The mean ``loss`` and ``metrics`` on x (n, …), y (n, …), shared among the ranks of ``comm``.
 
-    Raises :class:`SharedError` where the loss is not finite, naming the first such layer.
+    Raises :class:`SharedError` where the loss is not finite, naming the first such layer, of those
+    that the ranks of ``everyone`` hold together; by default each has all of them.
     """
     sums = np.zeros(1 + len(metrics))
 
@@ -69,7 +71,8 @@ def evaluate(
     comm.all_reduce(sums)
     means = sums / len(y)
     if not math.isfinite(means[0]):
-        where = first_not_finite(model, x[slice(*share(len(y), comm.rank, comm.size))], comm)
+        mine = x[slice(*share(len(y), comm.rank, comm.size))]
+        where = first_not_finite(model.eval(), mine, everyone or comm)
         raise SharedError(f"the loss on samples not learned from is {means[0]:g}; {where}")
     return dict(zip(("loss", *metrics), map(float, means)))
 
@@ -124,6 +127,8 @@ def first_not_finite(model: Module, x: Array, comm: Communicator) -> str:
     with no_grad(), watch(model) as outputs:
         model(x)
     for i, (path, module, y) in enumerate(outputs):
+        if module is model and len(outputs) > 1:
+            continue  # it is as its last layer
         if not array_module(y.data).isfinite(y.data).all():
             bad = f"{stage:03}{i:06} {path or 'the model'}, {module!r}"
             break

@@ -6,6 +6,7 @@ ranks, clipping by global norm, update. How the ranks share it is :class:`DataPa
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
@@ -173,8 +174,9 @@ def fit(
             run.stop = agreed(comm, run.stop)
         call(callbacks, "on_end", run)
     finally:
-        for callback in callbacks:
-            callback.close()
+        with contextlib.ExitStack() as closing:  # all of them, whatever one of them raises
+            for callback in reversed(callbacks):
+                closing.callback(callback.close)
     return run
 
 
@@ -208,8 +210,8 @@ def call(callbacks: Iterable[Callback], event: str, run: Run) -> None:
         for callback in callbacks:
             callback.on_step(run)
         return
-    with together(run.comm):
-        for callback in callbacks:
+    for callback in callbacks:  # one by one: the next may call collectives
+        with together(run.comm):
             getattr(callback, event)(run)
     if event == "on_start":
         run.stop = agreed(run.comm, run.stop)
@@ -233,7 +235,9 @@ def finish_epoch(
     judged: dict[str, float] = {}
     if validation is not None:
         replicas = run.parallel.replicas
-        found = evaluate(run.model, loss, *validation, comm=replicas, metrics=metrics)
+        found = evaluate(
+            run.model, loss, *validation, comm=replicas, everyone=run.comm, metrics=metrics
+        )
         judged = {f"val_{key}": value for key, value in found.items()}
     run.epoch, run.batch, run.totals = run.epoch + 1, 0, {}
     run.history.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from test_data_parallel import every_rank_raises
 
 from minigrad import nn, optim
 from minigrad.distributed import Communicator, SerialCommunicator
+from minigrad.distributed.agreement import ReplicasDiffer
 from minigrad.distributed.algorithms import ALGORITHMS, WrittenOut
 from minigrad.distributed.layout import arrange
 from minigrad.distributed.mesh import Mesh
@@ -22,6 +24,7 @@ from minigrad.distributed.pipeline import SCHEDULES
 from minigrad.distributed.reducers import Bucketed, Reducer
 from minigrad.distributed.zero import ZeRO
 from minigrad.errors import SharedError
+from minigrad.kernels import kernel, reference
 from minigrad.testing import run_ranks
 
 LAYOUTS = [
@@ -212,3 +215,71 @@ def test_ranks_that_do_not_run_alike_are_all_told(
     says = every_rank_raises(3, job, SharedError)
     assert says.startswith(f"rank 1 has {what} '{odd}")
     assert "choose the same --device and options for all" in says
+
+
+class Misuse:
+    """Each is a way to train something else than was meant."""
+
+    @staticmethod
+    def optimizer_of_the_whole(comm: Communicator) -> None:
+        model = network(hidden=9)
+        mesh = Mesh(comm, tensor=3)
+        optimizer = optim.SGD(model, 0.1)
+        tiny.DataParallel(arrange(model, mesh), optimizer, mesh)
+
+    @staticmethod
+    def no_mesh(comm: Communicator) -> None:
+        part = arrange(network(hidden=9), Mesh(comm, tensor=3))
+        tiny.DataParallel(part, optim.SGD(part, 0.1), comm)
+
+    @staticmethod
+    def no_mesh_of_stages(comm: Communicator) -> None:
+        part = arrange(network(), Mesh(comm, pipeline=3))
+        tiny.DataParallel(part, optim.SGD(part, 0.1), comm)
+
+    @staticmethod
+    def tied(comm: Communicator) -> None:
+        layer = nn.Dense(9, 9, rng=np.random.default_rng(0))
+        arrange(nn.Sequential(layer, nn.Tanh(), layer), Mesh(comm, tensor=3))
+
+    @staticmethod
+    def a_seed_of_its_own(comm: Communicator) -> None:
+        rng = np.random.default_rng(comm.rank)
+        layers = [
+            nn.Dense(6, 9, rng=rng),
+            nn.Tanh(),
+            nn.Dense(9, 4, rng=rng),
+            nn.Dense(4, 2, rng=rng),
+        ]
+        mesh = Mesh(comm, tensor=3)
+        part = arrange(nn.Sequential(*layers), mesh)
+        tiny.DataParallel(part, optim.SGD(part, 0.1), mesh)
+
+    @staticmethod
+    def norms_by_kernel_and_formula(comm: Communicator) -> None:
+        model = network()
+        optimizer = optim.SGD(model, 0.1, form="in_place")
+        with reference() if comm.rank == 1 else nullcontext():
+            tiny.DataParallel(model, optimizer, comm)
+
+
+@pytest.mark.parametrize(
+    ("misuse", "says"),
+    [
+        (Misuse.optimizer_of_the_whole, "on a mesh of what arrange"),
+        (Misuse.no_mesh, "pass the mesh"),
+        (Misuse.no_mesh_of_stages, "pass the mesh"),
+        (Misuse.tied, "layers 0 and 2 share a parameter"),
+        (Misuse.a_seed_of_its_own, "different numbers in 'layers.3.weight' on rank 1"),
+        (Misuse.norms_by_kernel_and_formula, "rank 1 has gradient norm by 'formula', rank 0 'comp"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_would_train_something_else_is_refused(misuse: Any, says: str) -> None:
+    if (
+        misuse is Misuse.norms_by_kernel_and_formula
+        and kernel("norm_record", like=np.ones(1)) is None
+    ):
+        pytest.skip("no C++ compiler here, so there is one way to measure a norm")
+    with pytest.raises((SharedError, ReplicasDiffer), match=says):
+        run_ranks(3, misuse)

@@ -14,15 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_data_parallel import Chain
 
-from minigrad import optim
+from minigrad import ops, optim
 from minigrad.arena import Arena
 from minigrad.distributed import Communicator
+from minigrad.distributed.averaging import LocalSGD
 from minigrad.distributed.data_parallel import DataParallel
 from minigrad.distributed.reducers import Bucketed, Flat, Naive, Reducer
 from minigrad.distributed.zero import ZeRO, slices_of
-from minigrad.errors import InputError
+from minigrad.errors import InputError, SharedError
 from minigrad.nn import Parameter
 from minigrad.testing import run_ranks
+from minigrad.train import Callback
 
 REDUCERS: dict[str, Callable[[], Reducer]] = {
     "naive": Naive,
@@ -208,7 +210,80 @@ def test_an_optimizer_that_has_made_steps_is_not_divided() -> None:
         model = tiny.network()
         optimizer = optim.Adam(model, 0.1)
         optimizer.step()
-        with pytest.raises(InputError, match="has made 1 steps.*make the DataParallel first"):
+        with pytest.raises(InputError, match=r"has made 1 steps.*make the DataParallel first"):
             DataParallel(model, optimizer, comm, reducer=ZeRO(1))
 
     run_ranks(2, job)
+
+
+@pytest.mark.parametrize("make", [lambda: ZeRO(1), lambda: ZeRO(2), lambda: LocalSGD(2)])
+def test_an_update_past_the_parallel_is_refused(make: Callable[[], Reducer]) -> None:
+    def job(comm: Communicator) -> None:
+        model = tiny.network()
+        optimizer = optim.SGD(model, 0.1)
+        parallel = DataParallel(model, optimizer, comm, reducer=make())
+        x = tiny.data(4)[0]
+        parallel.zero_grad()
+        parallel.backward(model(x).sum())
+        optimizer.step()
+        parallel.zero_grad()
+        with pytest.raises(InputError, match=r"call parallel.step\(\), not optimizer"):
+            parallel.backward(model(x).sum())
+
+    run_ranks(2, job)
+
+
+@pytest.mark.parametrize("name", ["zero 1", "zero 2"])
+def test_zeros_may_be_written_through_the_optimizer(name: str) -> None:
+    def job(comm: Communicator, through: bool) -> np.ndarray:
+        model = tiny.network()
+        parallel = DataParallel(model, optim.SGD(model, 0.1), comm, reducer=REDUCERS[name]())
+        for seed in range(3):
+            (parallel.optimizer if through else parallel).zero_grad()
+            parallel.backward(model(tiny.data(4, seed)[0]).sum())
+            parallel.step()
+        return model[0].weight.data.copy()
+
+    one, other = (run_ranks(2, partial(job, through=through))[0] for through in (True, False))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_backward_that_failed_leaves_nothing_behind() -> None:
+    def job(comm: Communicator) -> np.ndarray:
+        model = tiny.network()
+        parallel = DataParallel(model, optim.SGD(model, 0.1), comm, bucket_bytes=1)
+        x = tiny.data(4)[0]
+        with pytest.raises(RuntimeError, match="in the middle"):
+            parallel.backward(model[2](ops.tanh(broken(model[0](x)))).sum())
+        parallel.zero_grad()
+        parallel.backward(model(x).sum())
+        return model[0].weight.grad.copy()
+
+    def broken(y: Any) -> Any:
+        def fail(g: Any) -> None:
+            raise RuntimeError("in the middle")
+
+        y.register_hook(fail)
+        return y
+
+    model = tiny.network()
+    model(tiny.data(4)[0]).sum().backward()
+    for found in run_ranks(2, job):
+        np.testing.assert_allclose(found, 2 * model[0].weight.grad, rtol=1e-12)
+
+
+def test_callbacks_that_communicate_after_one_that_fails() -> None:
+    class Fails(Callback):
+        def on_epoch(self, run: tiny.Run) -> None:
+            if run.comm.rank == 0:
+                raise OSError(28, "No space left on device")
+
+    class Gathers(Callback):
+        def on_epoch(self, run: tiny.Run) -> None:
+            run.parallel.state_dict()
+
+    def job(comm: Communicator) -> None:
+        with pytest.raises(SharedError, match="No space left"):
+            tiny.train(comm, reducer=ZeRO(1), callbacks=[Fails(), Gathers()])
+
+    run_ranks(3, job)

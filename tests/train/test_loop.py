@@ -360,7 +360,8 @@ def test_fit_fits_on_one_screen() -> None:
 
 
 def test_data_of_another_rank_are_refused() -> None:
-    parallel = DataParallel(linear(), optim.SGD(linear(), 0.1), SerialCommunicator())
+    model = linear()
+    parallel = DataParallel(model, optim.SGD(model, 0.1), SerialCommunicator())
     data = DataLoader(*tiny.data(9), batch_size=4, rank=1, size=2)
     with pytest.raises(SharedError, match=r"for rank 1 of 2, but this is rank 0 of 1.*size=comm"):
         fit(parallel, tiny.LOSS, data, epochs=1)
@@ -373,7 +374,8 @@ def test_ranks_without_a_communicator_are_noticed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_loss_must_give_a_number_a_sample() -> None:
-    parallel = DataParallel(linear(), optim.SGD(linear(), 0.1), SerialCommunicator())
+    model = linear()
+    parallel = DataParallel(model, optim.SGD(model, 0.1), SerialCommunicator())
     data = DataLoader(*tiny.data(9), batch_size=4)
     with pytest.raises(SharedError, match=r"the loss of 4 samples has shape \(\)"):
         fit(parallel, ops.cross_entropy, data, epochs=1)
