@@ -137,6 +137,7 @@ def fit(
     check_share(data, parallel.replicas)
     run = Run(parallel, epochs, **copy.deepcopy(dict(resume or {})))
     model, optimizer, comm = run.model, run.optimizer, run.comm
+    callbacks = same_number(callbacks, comm)
     try:
         call(callbacks, "on_start", run)
         while run.epoch < epochs and not run.stop:
@@ -201,6 +202,13 @@ def check_share(data: DataLoader, comm: Communicator) -> None:
             f"the data are for rank {data.rank} of {data.size}, but this is rank {comm.rank} of "
             f"{comm.size}: make the DataLoader with rank=comm.rank, size=comm.size"
         )
+
+
+def same_number(callbacks: Sequence[Callback], comm: Communicator) -> list[Callback]:
+    """As many callbacks on every rank: some ranks may have been given fewer."""
+    most = np.array([len(callbacks)])
+    comm.all_reduce(most, "max")
+    return [*callbacks, *(Callback() for _ in range(int(most[0]) - len(callbacks)))]
 
 
 def call(callbacks: Iterable[Callback], event: str, run: Run) -> None:
