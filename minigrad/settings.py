@@ -134,6 +134,8 @@ class Settings:
                 raise InputError(
                     f"--{name.replace('_', '-')} {getattr(self, name)}: at least {least}"
                 )
+        if self.zero > 2:
+            raise InputError(f"--zero {self.zero}: 1 and 2 are ZeRO's stages here, 0 is off")
         if not 0 < self.lr < math.inf:
             raise InputError(f"--lr {self.lr}: a learning rate must be above 0, for example 0.001")
         if any(size < 1 for size in self.hidden):
