@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -86,14 +87,21 @@ class MPICommunicator(Communicator):
         node.Free()
 
     def duplicate(self) -> MPICommunicator:
-        self._log.begin(Call("barrier"))
-        comm = self.mpi_comm.Dup()
-        return MPICommunicator(comm, self._log.child(comm), self.cuda_aware)
+        return self._made("duplicate()", self.mpi_comm.Dup)
 
     def split(self, color: int, key: int = 0) -> MPICommunicator:
-        self._log.begin(Call("barrier"))
-        comm = self.mpi_comm.Split(color, key)
-        return MPICommunicator(comm, self._log.child(comm), self.cuda_aware)
+        return self._made("split()", lambda: self.mpi_comm.Split(color, key))
+
+    def _made(self, said: str, make: Callable[[], Any]) -> MPICommunicator:
+        """A communicator made of this one; all ranks are waited for, and the watch sees it."""
+        call = Call("barrier", about=said)
+        self._log.wait(call, self._log.begin(call))
+        try:
+            comm = make()
+            other = MPICommunicator(comm, self._log.child(comm), self.cuda_aware)
+        finally:
+            self._log.go_on()
+        return other
 
     def abort(self, code: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):

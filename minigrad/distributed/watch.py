@@ -74,7 +74,11 @@ class Watch:
         if gone:
             why = f"{_ranks(gone)} has ended and will not come"
         elif not absent:
-            why = f"all ranks have begun it, and it has not ended in {waited:.0f} s"
+            why = (
+                f"all ranks have begun a call of this number, and it has not ended in {waited:.0f} "
+                "s; perhaps they called different things: --check-collectives, or "
+                "CheckedCommunicator(world()), shows who called what"
+            )
         else:
             places = [
                 f"rank {member} " + (f"is at {seen.where}" if seen else "does not answer")

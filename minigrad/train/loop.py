@@ -200,7 +200,8 @@ def check_share(data: DataLoader, comm: Communicator) -> None:
     if (data.rank, data.size) != (comm.rank, comm.size):
         raise SharedError(
             f"the data are for rank {data.rank} of {data.size}, but this is rank {comm.rank} of "
-            f"{comm.size}: make the DataLoader with rank=comm.rank, size=comm.size"
+            f"{comm.size}: make the DataLoader with rank=comm.rank, size=comm.size, on a "
+            "mesh of mesh.data: rank=mesh.data.rank, size=mesh.data.size"
         )
 
 

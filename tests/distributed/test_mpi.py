@@ -122,6 +122,7 @@ WAITS = {
     ),
     "gone from a part": ("sys.exit()", "part.barrier()", "barrier.*rank 1 has ended and will not"),
     "no message": ("sys.exit(1)", "comm.receive(x, 1)", "rank 1 has ended and will not"),
+    "late in a split": ("time.sleep(60)", "comm.split(0)", r"waits in split\(\).*rank 1 did not"),
     "late message": ("time.sleep(60)", "comm.receive(x, 1)", "rank 1 did not arrive in"),
 }
 
