@@ -80,7 +80,7 @@ class Arena:
         gradient = self.grad[span.start : span.stop].reshape(span.shape)
         if leaf.grad is not None:
             gradient[...] = leaf.grad
-        parameter._data = view
+        parameter.rebind(view)
         parameter.name = span.name
         parameter.arena = self
         # a graph that kept the old array must not be run backward, now or after updates

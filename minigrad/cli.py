@@ -1,4 +1,4 @@
-"""The command ``minigrad``: train, launch, doctor.
+"""The command ``minigrad`` and the parts that it hands over to.
 
 A person's mistake ends with one sentence on stderr and exit code 2, without a traceback
 (``--debug`` shows it), on one rank or many.
@@ -7,23 +7,30 @@ A person's mistake ends with one sentence on stderr and exit code 2, without a t
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from minigrad import __version__, launch
+from minigrad import __version__
 from minigrad.distributed.host import launched_rank
-from minigrad.errors import InputError, MissingExtra, SharedError, unknown
+from minigrad.errors import InputError, MissingExtra, unknown
+from minigrad.launch import Parser
 
 __all__ = ["main"]
 
 _COMMANDS = {
     "train": "train a classifier on digits, breast_cancer, wine, iris or a CSV file",
-    "launch": "start N ranks with the right mpiexec: minigrad launch -n N train digits",
-    "doctor": "show what is installed, and what to do about what is missing",
-    "plan": "predict which computers a training needs: memory and time of each layout of ranks",
+    "explain": "step through forward and backward of a computation: minigrad explain digits",
+    "ask": "answer a question of the articles by an experiment; without one, list them",
+    "articles": "list every formula, claim and erratum of the articles with its test",
     "demo": "show one idea of distributed training; without a name, list the demos",
+    "launch": "start N ranks with the right mpiexec: minigrad launch -n N train digits",
+    "plan": "predict which computers a training needs: memory and time of each layout of ranks",
+    "doctor": "show what is installed, and what to do about what is missing",
 }
+_PARTS = {"demo": "demos", "explain": "explanation"}
+"""The part of minigrad whose ``main`` is a command, where the two have different names."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,21 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = [word for word in words[:end] if word != "--debug"] + words[end:]
     try:
         command, rest = _command(words)
-        if command == "launch":
-            return launch.main(rest)
-        if command == "doctor":
-            from minigrad import doctor
-
-            return doctor.main(rest)
-        if command == "plan":
-            from minigrad import plan
-
-            return plan.main(rest)
-        if command == "demo":
-            from minigrad import demos
-
-            return demos.main(rest)
-        return _train(rest)
+        if command == "train":
+            return _train(rest)
+        part = importlib.import_module(f"minigrad.{_PARTS.get(command, command)}")
+        return int(part.main(rest))
     except KeyboardInterrupt:
         print("minigrad: interrupted", file=sys.stderr)
         return 130
@@ -63,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(words: Sequence[str]) -> tuple[str, list[str]]:
     listing = "\n".join(f"  {name:<8} {text}" for name, text in _COMMANDS.items())
-    parser = launch.Parser(
+    parser = Parser(
         prog="minigrad",
         description="A deep-learning framework small enough to read.",
         usage="minigrad [--version] COMMAND …",
@@ -84,9 +80,9 @@ def _train(words: Sequence[str]) -> int:
     from minigrad.distributed.mpi import TIMEOUT
     from minigrad.recipe import resumed, train
     from minigrad.settings import Settings, add_options
-    from minigrad.train import together
+    from minigrad.train.together import or_end_the_job, together
 
-    parser = launch.Parser(
+    parser = Parser(
         prog="minigrad train",
         description="Train a classifier; results go to runs/NAME. Alone, or under mpirun -n N.",
     )
@@ -96,14 +92,7 @@ def _train(words: Sequence[str]) -> int:
     first = None if resume else Settings(**given)
     elastic, timeout = given.get("elastic", False), given.get("timeout", TIMEOUT)
     comm = elastic_world() if elastic else world(timeout)
-    try:
+    with or_end_the_job(comm):
         with together(comm):  # a folder may be there for one rank and not for another
             settings = first or resumed(given)
         return train(settings, comm, resume=resume)
-    except SharedError:
-        raise
-    except (InputError, MissingExtra) as error:  # on this rank alone: the others wait for it
-        if comm.size == 1:
-            raise
-        print(f"minigrad: rank {comm.rank}: {error}", file=sys.stderr)
-        comm.abort(2)

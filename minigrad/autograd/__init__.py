@@ -1,7 +1,7 @@
 """Reverse-mode automatic differentiation (article D1 §3.2): Tensor, op, backward, grad."""
 
 from minigrad.autograd.functions import grad, hvp, vjp
-from minigrad.autograd.graph import Leaf, Node, Version
+from minigrad.autograd.graph import Leaf, Node, Version, number
 from minigrad.autograd.mode import is_recording, no_grad
 from minigrad.autograd.op import op, within
 from minigrad.autograd.plan import Op, functions
@@ -19,6 +19,7 @@ __all__ = [
     "hvp",
     "is_recording",
     "no_grad",
+    "number",
     "op",
     "vjp",
     "within",

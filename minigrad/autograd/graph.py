@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from minigrad.autograd.plan import Plan
 
 __all__ = [
-    "Hook", "Leaf", "Node", "Version", "delivery", "leaf_behind", "number", "propagate",
-    "run_hooks", "stamp", "walk",
+    "Hook", "Leaf", "Node", "Version", "Watch", "delivery", "fit", "leaf_behind", "number",
+    "propagate", "run_hooks", "stamp", "walk",
 ]  # fmt: skip
 
 Hook = Callable[[Any], Any]
@@ -45,20 +45,22 @@ class Version:
 class Leaf:
     """Where backward ends: the gradient of a Tensor that was made with ``requires_grad=True``.
 
-    ``buffer`` holds the gradient; while it is ``fresh``, all zeros that nobody has seen, the
-    first contribution is written into it instead of added. Whoever is given the buffer may write
-    to it, so it is fresh no more: without that, ``p.grad += decay * p.data`` between zero_grad
+    ``data`` is that Tensor's array. ``buffer`` holds the gradient; while it is ``fresh``, all zeros
+    that nobody has seen, the first contribution is written into it instead of added. Whoever is
+    given the buffer may write to it, so it is fresh no more: without that, ``p.grad += decay * p.data`` between zero_grad
     and backward would be lost. ``on_ready`` is called once per backward, after the last
     contribution.
     """
 
     __slots__ = (
-        "buffer", "dtype", "fresh", "hooks", "in_arena", "name", "on_ready", "shape", "version",
+        "buffer", "data", "dtype", "fresh", "hooks", "in_arena", "name", "on_ready", "shape",
+        "version",
     )  # fmt: skip
 
-    def __init__(self, shape: tuple[int, ...], dtype: Any, name: str = "") -> None:
-        self.shape = shape
-        self.dtype = dtype
+    def __init__(self, data: Array, name: str = "") -> None:
+        self.data = data
+        self.shape = tuple(data.shape)
+        self.dtype = data.dtype
         self.name = name
         self.buffer: Array | None = None
         self.fresh = False
@@ -90,7 +92,9 @@ class Node:
     ``edges`` are the nodes of the inputs that want a gradient. ``kept`` becomes ``None`` when
     backward has used and freed it. ``shape`` and ``dtype`` are the output's, ``number`` its place
     in the order of creation. ``stamp`` is the :func:`stamp` of the leaves whose data is kept.
-    Where the output is a view of a leaf's data, ``views`` is that leaf.
+    Where the output is a view of a leaf's data, ``views`` is that leaf. For explanations: the
+    ``constants`` among its arguments that a person has named, and the modules whose call it was
+    the last op of, ``made_by``, each with the number at which the call began.
 
     An op sets the fields itself: a call of ``__init__`` is 2% of a small op.
     """
@@ -105,6 +109,18 @@ class Node:
     hooks: list[Hook] | None = None
     name = ""
     views: Leaf | None = None
+    constants: dict[int, str] | None = None
+    made_by: tuple[tuple[Any, int], ...] = ()
+
+
+class Watch(Protocol):
+    """What is told of a backward pass while it runs."""
+
+    def arrives(self, node: Node, g: Any) -> None:
+        """``g`` is all of the gradient of ``node``; its rules run next."""
+
+    def sends(self, node: Node, edge: int, g: Any) -> None:
+        """A rule of ``node`` gave ``g`` for that edge; :func:`fit` is yet to come."""
 
 
 number = itertools.count().__next__
@@ -177,12 +193,13 @@ def propagate(
     wanted: dict[Node | Leaf, Any] | None = None,
     retain_graph: bool = False,
     create_graph: bool = False,
+    watch: Watch | None = None,
 ) -> None:
     """Run the gradient rules of ``nodes``, newest first.
 
     ``grads`` holds the gradient that has arrived at each node so far; one for a leaf goes to
     ``deliver``. ``needed`` limits the run to the nodes that lead somewhere, and a node that is a
-    key of ``wanted`` leaves its gradient there.
+    key of ``wanted`` leaves its gradient there. ``watch`` is told of every gradient.
     """
     on_gpu = "cupy" in sys.modules
     xp = np
@@ -192,6 +209,8 @@ def propagate(
         g = grads.pop(node)
         if node.hooks is not None:
             g = run_hooks(node, g)
+        if watch is not None:
+            watch.arrives(node, g)
         plan, edges, kept = node.plan, node.edges, node.kept
         if needed is not None and wanted is not None and node in wanted:
             wanted[node] = g
@@ -220,8 +239,10 @@ def propagate(
                 if needed is not None and edge not in needed:
                     continue
                 gradient = result if place is None else result[place]
+                if watch is not None:
+                    watch.sends(node, i, gradient)
                 if gradient.shape != edge.shape or gradient.dtype is not edge.dtype:
-                    gradient = _fit(gradient, edge, plan.name)
+                    gradient = fit(gradient, edge, plan.name)
                 if type(edge) is Leaf:
                     deliver(edge, gradient)
                 elif edge in grads:
@@ -239,7 +260,7 @@ def _writable(edge: Node | Leaf, node: Node) -> Array | None:
     return None
 
 
-def _fit(g: Any, edge: Node | Leaf, op: str) -> Any:
+def fit(g: Any, edge: Node | Leaf, op: str) -> Any:
     """Undo broadcasting: sum ``g`` over the axes along which the input was repeated."""
     shape = edge.shape
     if g.shape != shape:

@@ -20,7 +20,7 @@ A rule may also name ``out``, last: the array that its result may be written to 
 
 With ``create_graph`` the same rules run on Tensors, with ``xp`` the namespace of all ops. So ops
 bear NumPy's names, and a rule that keeps to them can be differentiated again. ``fused=True``
-marks an op whose rule does not.
+marks an op whose rule does not. ``writes`` names arguments whose arrays the forward writes to.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def op(
     *,
     joint: tuple[tuple[str, ...], Rule] | None = None,
     fused: bool = False,
+    writes: tuple[str, ...] = (),
     **rules: Rule,
 ) -> Callable[[Callable[Concatenate[Any, P], Any]], Callable[P, Tensor]]:
     """Make a forward function on arrays, ``f(xp, *arguments)``, into an op on Tensors."""
@@ -58,7 +59,7 @@ def op(
         by_inputs[joint[0]] = joint[1]
 
     def decorate(forward: Callable[Concatenate[Any, P], Any]) -> Callable[P, Tensor]:
-        spec = Op(forward, by_inputs, fused)
+        spec = Op(forward, by_inputs, fused, writes)
         apply = _application(spec)
         functools.update_wrapper(apply, forward)
         apply.op = spec  # type: ignore[attr-defined]
@@ -79,6 +80,7 @@ def _application(spec: Op) -> Callable[..., Tensor]:
         if kwargs or len(args) != arity:
             args = spec.bind(args, kwargs)
         wants, bit = 0, 1  # a bit for each argument, and above them one that says how many
+        constants = None
         raw: list[Any] = []
         edges: list[Node | Leaf] = []
         for a in args:
@@ -87,6 +89,8 @@ def _application(spec: Op) -> Callable[..., Tensor]:
                 if node is not None:
                     wants |= bit
                     edges.append(node)
+                elif a._name:
+                    constants = {**(constants or {}), len(raw): a._name}
                 a = a._data
             elif type(a) not in _PLAIN and spec.name_of(len(raw), len(args)) in spec.inputs:
                 a = _operand(a)
@@ -116,6 +120,8 @@ def _application(spec: Op) -> Callable[..., Tensor]:
             node.stamp = stamp(plan.kept_edges, edges)
         if y.base is not None:
             node.views = _viewed(y, args)
+        if constants is not None:
+            node.constants = constants
         return tensor
 
     return apply

@@ -39,12 +39,17 @@ class Op:
     """A forward function with its gradient rules; see the module's text."""
 
     def __init__(
-        self, forward: Callable[..., Any], rules: dict[tuple[str, ...], Rule], fused: bool
+        self,
+        forward: Callable[..., Any],
+        rules: dict[tuple[str, ...], Rule],
+        fused: bool,
+        writes: tuple[str, ...] = (),
     ) -> None:
         parameters = list(inspect.signature(forward).parameters.values())[1:]
         self.name = forward.__name__.lstrip("_")  # users see the public function around it
         self.forward = forward
         self.fused = fused
+        self.writes = writes
         self.variadic = bool(parameters) and parameters[0].kind is parameters[0].VAR_POSITIONAL
         self.call = self._forward_of_all if self.variadic else forward
         self.names = [parameter.name for parameter in parameters]
@@ -125,7 +130,9 @@ class Plan:
     ``rules`` are (rule, pick, targets, writes): ``pick`` takes the rule's arguments out of the
     pool (xp, g, wants, *kept), each target pairs a place in the rule's result (``None`` for the
     whole of it) with the edge it goes to, and ``writes`` says that the rule takes ``out`` too.
-    ``kept_edges`` are the edges whose data is kept.
+    ``kept_edges`` are the edges whose data is kept. What is no part of the graph, numbers, shapes
+    and arrays without a gradient, is kept as well, so that :meth:`arguments` can run the op again:
+    it is there anyway, and an explanation is made of it.
     """
 
     def __init__(self, op: Op, wants: int) -> None:
@@ -157,6 +164,9 @@ class Plan:
                     places[name] = self._keep(name)
             pick = _getter([places[name] for name in picked])
             self.rules.append((rule, pick, targets, "out" in named))
+        self._sources += [
+            1 + i for i in range(count) if not self.wants[i] and 1 + i not in self._sources
+        ]
         self.keep = _getter(list(self._sources))
         self.kept_edges = [edge_of[source - 1] for source in self._sources if source - 1 in edge_of]
 
@@ -179,6 +189,15 @@ class Plan:
         self._sources += [offset + i for i in self._where[argument]]
         several = self.op.variadic and argument == self.op.names[0]
         return slice(start, _KEPT + len(self._sources)) if several else start
+
+    def arguments(self, node: Node, values: Callable[[Any], Any]) -> list[Any]:
+        """All arguments of ``node``; those in the graph are what ``values`` gives for its edges.
+        To be called before backward has freed the node."""
+        kept = dict(zip(self._sources, node.kept or ()))
+        edges = iter(node.edges)
+        return [
+            values(next(edges)) if wanted else kept[1 + i] for i, wanted in enumerate(self.wants)
+        ]
 
     def tied(self, node: Node, g: Tensor) -> tuple[Any, ...]:
         """The pool for a run that is itself recorded: kept arrays as Tensors of their graph."""

@@ -104,7 +104,7 @@ class Tensor:
                 f"a Tensor of dtype {self._data.dtype} cannot require a gradient: only floating "
                 "point has one; convert it with .astype('float32') first"
             )
-        self._node = Leaf(self._data.shape, self._data.dtype, self._name) if wanted else None
+        self._node = Leaf(self._data, self._name) if wanted else None
 
     @property
     def name(self) -> str:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from minigrad.distributed import Communicator, world
 from minigrad.distributed.host import cap_threads, core_count, launched_rank
 from minigrad.distributed.threads import run_ranks
-from minigrad.errors import InputError, MissingExtra, SharedError, require, unknown
+from minigrad.errors import InputError, require, unknown
 from minigrad.launch import Parser
-from minigrad.train import together
+from minigrad.train.together import or_end_the_job, together
 
 __all__ = ["DEMOS", "main"]
 
@@ -63,15 +62,8 @@ def main(words: Sequence[str] | None = None) -> int:
         raise unknown("demo", given.name, DEMOS)
     require("matplotlib", "viz")
     comm = world()
-    try:
+    with or_end_the_job(comm):
         _run(given.name, comm, Path(given.out))
-    except SharedError:
-        raise
-    except (InputError, MissingExtra) as error:  # on this rank alone: the others wait for it
-        if comm.size == 1:
-            raise
-        print(f"minigrad: rank {comm.rank}: {error}", file=sys.stderr)
-        comm.abort(2)
     return 0
 
 

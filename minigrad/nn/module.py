@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minigrad.autograd import Leaf, Tensor
+from minigrad.autograd import Leaf, Node, Tensor, number
 from minigrad.backend import Array, device_of, to_device
 from minigrad.errors import InputError
 from minigrad.nn.context import Context
@@ -54,9 +54,15 @@ class Parameter(Tensor):
             self.arena.moved = True
             self.arena = None
             self._data = self._data.copy()
-            leaf = Leaf(self.shape, self.dtype, self.name)
+            leaf = Leaf(self._data, self.name)
             leaf.hooks = self._node.hooks if self._node is not None else None
             self._node = leaf
+
+    def rebind(self, array: Array) -> None:
+        """Let ``array`` be the data from here on."""
+        self._data = array
+        if isinstance(self._node, Leaf):
+            self._node.data = array
 
     @property
     def requires_grad(self) -> bool:
@@ -92,7 +98,11 @@ class Module:
         raise TypeError(f"{type(self).__name__} defines no forward(self, x)")
 
     def __call__(self, *inputs: Any) -> Tensor:
+        began = number()
         y = self.forward(*(Tensor(x) if isinstance(x, _NUMBERS) else x for x in inputs))
+        node = getattr(y, "_node", None)
+        if type(node) is Node and node.number > began:
+            node.made_by = (*node.made_by, (self, began))
         if self.on_forward is not None:
             self.on_forward(self, y)
         return y
@@ -187,7 +197,7 @@ class Module:
         integers, stay on the host, where masks are drawn."""
         for parameter in self.parameters():
             parameter.leave_arena()
-            parameter._data = to_device(parameter._data, device)
+            parameter.rebind(to_device(parameter._data, device))
         for module in self.modules():
             for name in module.buffers:
                 array = getattr(module, name)

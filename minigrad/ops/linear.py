@@ -105,7 +105,7 @@ def _bias_relu_gradients(xp: Any, g: Any, y: Any, b_shape: tuple[int, ...], out:
 
 
 # b before z: ``out`` is then b's
-@op(joint=(("b", "z"), _bias_relu_gradients))
+@op(joint=(("b", "z"), _bias_relu_gradients), writes=("z",))
 def _bias_relu(xp: Any, z: Array, b: Array) -> Array:
     """max(z + b, 0), written over z, which nobody else may hold."""
     if getattr(b, "dtype", None) is not z.dtype:

@@ -150,7 +150,7 @@ def _label_gradient(
     return g[:, None] * (p - (t if smoothing == 0 else (1 - smoothing) * t + smoothing / classes))
 
 
-@op(logits=_label_gradient)
+@op(logits=_label_gradient, writes=("parts",))
 def _cross_entropy(
     xp: Any, logits: Array, labels: Array, parts: Array, smoothing: float = 0.0
 ) -> Array:

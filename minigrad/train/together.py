@@ -1,14 +1,15 @@
-"""What one rank cannot do, none goes on without: errors that all ranks raise together."""
+"""What one rank cannot do, none goes on without: a person's mistake on some of the ranks."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from minigrad.distributed.communicator import Communicator
 from minigrad.errors import InputError, MissingExtra, SharedError
 
-__all__ = ["together"]
+__all__ = ["or_end_the_job", "together"]
 
 
 @contextmanager
@@ -27,3 +28,18 @@ def together(comm: Communicator) -> Iterator[None]:
     first = next((text for text in comm.all_gather_text(text) if text), None)
     if first is not None:
         raise SharedError(first) from cause
+
+
+@contextmanager
+def or_end_the_job(comm: Communicator) -> Iterator[None]:
+    """A person's mistake that this rank alone meets in this block is told, and ends all ranks with
+    exit code 2, since the others wait for it. What all ranks raise together is passed on."""
+    try:
+        yield
+    except SharedError:
+        raise
+    except (InputError, MissingExtra) as error:
+        if comm.size == 1:
+            raise
+        print(f"minigrad: rank {comm.rank}: {error}", file=sys.stderr)
+        comm.abort(2)
