@@ -22,6 +22,8 @@ __all__ = [
     "Tensor",
     "__version__",
     "cuda_graph",
+    "explain",
+    "explain_ranks",
     "grad",
     "hvp",
     "is_recording",
@@ -31,15 +33,20 @@ __all__ = [
 ]
 
 _PARTS = (
-    "arena", "backend", "checkpoint", "data", "distributed", "kernels", "metrics", "nn", "optim",
-    "plot", "testing", "train",
+    "arena", "backend", "checkpoint", "data", "distributed", "explanation", "kernels", "metrics",
+    "nn", "optim", "plot", "testing", "train",
 )  # fmt: skip
+_FUNCTIONS = {
+    "cuda_graph": "minigrad.capture",
+    "explain": "minigrad.explanation",
+    "explain_ranks": "minigrad.explanation",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """``minigrad.nn`` and the other parts are imported when first asked for."""
+    """Parts and functions that need more than the engine are imported when first asked for."""
     if name in _PARTS:
         return importlib.import_module(f"minigrad.{name}")
-    if name == "cuda_graph":
-        return importlib.import_module("minigrad.capture").cuda_graph
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'minigrad' has no attribute '{name}'")

@@ -190,14 +190,11 @@ class Plan:
         several = self.op.variadic and argument == self.op.names[0]
         return slice(start, _KEPT + len(self._sources)) if several else start
 
-    def arguments(self, node: Node, values: Callable[[Any], Any]) -> list[Any]:
-        """All arguments of ``node``; those in the graph are what ``values`` gives for its edges.
-        To be called before backward has freed the node."""
-        kept = dict(zip(self._sources, node.kept or ()))
-        edges = iter(node.edges)
-        return [
-            values(next(edges)) if wanted else kept[1 + i] for i, wanted in enumerate(self.wants)
-        ]
+    def arguments(self, node: Node) -> list[Any]:
+        """All arguments of ``node``, its edges for those in the graph. To be called before backward
+        has freed the node."""
+        kept, edges = dict(zip(self._sources, node.kept or ())), iter(node.edges)
+        return [next(edges) if wanted else kept[1 + i] for i, wanted in enumerate(self.wants)]
 
     def tied(self, node: Node, g: Tensor) -> tuple[Any, ...]:
         """The pool for a run that is itself recorded: kept arrays as Tensors of their graph."""

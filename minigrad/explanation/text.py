@@ -1,0 +1,55 @@
+"""Explanations as text: numbered steps for a terminal, a table of layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigrad.backend import to_numpy
+from minigrad.explanation.explanation import Explanation, Step
+from minigrad.explanation.story import headline, tell
+from minigrad.explanation.texts import say
+
+__all__ = ["by_module", "step_text", "text"]
+
+
+def text(explanation: Explanation) -> str:
+    """All steps, one after another."""
+    return "\n\n".join(step_text(explanation, step) for step in explanation)
+
+
+def step_text(explanation: Explanation, step: Step) -> str:
+    """One step: its number, what it computes, and what there is to say of it."""
+    lang = explanation.lang
+    number = say("step", lang, number=step.number, count=len(explanation))
+    lines = [f"{number} · {say(step.phase, lang)} · {headline(step)}"]
+    for line in tell(explanation, step):
+        label = f"{line.label}: " if line.label else ""
+        first, *rest = f"{label}{line.text}".splitlines()
+        indent = "  " * (line.level + 1)
+        lines += [indent + first, *(f"{indent}    {more}" for more in rest)]
+    return "\n".join(lines)
+
+
+def by_module(explanation: Explanation) -> str:
+    """A table of layers: how many values each computed, the norms of its output and gradient."""
+    lang = explanation.lang
+    rows = [tuple(say(key, lang) for key in ("layer", "values", "norm", "gradient norm"))]
+    groups: dict[str, list[int]] = {}
+    for i, vertex in enumerate(explanation.vertices):
+        if vertex.kind == "result":
+            groups.setdefault(vertex.module, []).append(i)
+    for module, places in groups.items():
+        last = explanation.vertices[places[-1]]
+        norms = (np.linalg.norm(to_numpy(a).ravel()) for a in (last.value, last.gradient))
+        numbers = (f"{norm:.4g}" for norm in norms)
+        rows.append((module or say("outside", lang), str(len(places)), *numbers))
+    widths = [max(_width(row[i]) for row in rows) for i in range(4)]
+    return "\n".join(
+        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths)).rstrip()
+        for row in rows
+    )
+
+
+def _width(text: str) -> int:
+    """Columns in a terminal: Chinese characters take two."""
+    return sum(1 + (ord(letter) > 0x2E80) for letter in text)

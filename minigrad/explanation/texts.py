@@ -1,0 +1,102 @@
+"""What explanations say, in English and Chinese: one table."""
+
+from __future__ import annotations
+
+from minigrad.language import LANGUAGES
+
+__all__ = ["TEXTS", "say"]
+
+TEXTS = {
+    "forward": ("forward", "前向传播"),
+    "backward": ("backward", "反向传播"),
+    "step": ("step {number} of {count}", "第 {number} 步，共 {count} 步"),
+    "leaf": ("a leaf: it wants a gradient", "叶子节点：需要梯度"),
+    "constant": ("a constant: it wants no gradient", "常量：不需要梯度"),
+    "in module": ("computed in {module}", "所在模块：{module}"),
+    "of module": ("belongs to {module}", "属于模块：{module}"),
+    "formula": ("formula", "公式"),
+    "input": ("input {argument}", "输入 {argument}"),
+    "value": ("value", "值"),
+    "starts": (
+        "backward starts here: dL/dL = 1",
+        "反向传播从这里开始：dL/dL = 1",
+    ),
+    "arrives": ("the gradient that arrives", "传到这里的梯度"),
+    "from": ("(from {source}, its {argument})", "（来自 {source} 的 {argument}）"),
+    "paths meet": (
+        "{count} paths meet here, and their gradients are added up",
+        "有 {count} 条路径在此汇合，梯度相加",
+    ),
+    "sum": ("their sum", "它们的和"),
+    "hook": (
+        "a hook of this Tensor has been called with it",
+        "已调用该张量的梯度钩子（hook）",
+    ),
+    "rule": ("rule for {argument}", "对 {argument} 的求导规则"),
+    "source": ("the rule's code", "规则的源代码"),
+    "to": ("to {target}", "传给 {target}"),
+    "summed": (
+        "{argument} was broadcast, so axes {axes} are summed",
+        "{argument} 在前向时被广播，因此梯度沿轴 {axes} 求和",
+    ),
+    "check": ("check", "验证"),
+    "ok": (
+        "✓ along a random direction the rule gives {rule}, a central difference {difference}; "
+        "relative error {error}",
+        "✓ 沿一个随机方向，规则给出 {rule}，中心差分给出 {difference}，相对误差 {error}",
+    ),
+    "corner": (
+        "⌐ a corner: the slope differs on its two sides (the rule gives {rule}, a central "
+        "difference {difference}), and the rule chooses",
+        "⌐ 此处不可导：两侧斜率不同（规则给出 {rule}，中心差分给出 {difference}），由规则选定其一",
+    ),
+    "wrong": (
+        "✗ THE RULE IS WRONG HERE: it gives {rule}, a central difference {difference}; relative "
+        "error {error}, tolerance {tolerance}",
+        "✗ 此处规则有误：规则给出 {rule}，中心差分给出 {difference}，"
+        "相对误差 {error}，容许 {tolerance}",
+    ),
+    "unchecked": (
+        "not checked: the op communicates with other ranks",
+        "未验证：该运算要与其他进程通信",
+    ),
+    "done": (
+        "complete: this is what backward adds to {name}.grad",
+        "完成：反向传播会把它加到 {name}.grad",
+    ),
+    "large": (
+        "shape {shape}, mean {mean}, norm {norm}, from {low} to {high}",
+        "形状 {shape}，均值 {mean}，范数 {norm}，范围 {low} 到 {high}",
+    ),
+    "empty": ("shape {shape}, no elements", "形状 {shape}，没有元素"),
+    "title": ("Backpropagation, step by step", "逐步理解反向传播"),
+    "layer": ("layer", "层"),
+    "values": ("values", "值的个数"),
+    "norm": ("norm of the output", "输出的范数"),
+    "gradient norm": ("norm of its gradient", "输出梯度的范数"),
+    "ranks": (
+        "{ranks} ranks, {samples} samples: the gradient is the sum over all samples, divided by "
+        "their number, so each rank's mean counts by its share",
+        "{ranks} 个进程，{samples} 个样本：梯度是全部样本之和除以样本总数，"
+        "因此每个进程的均值按其份额加权",
+    ),
+    "of rank": (
+        "rank {rank}, {samples} samples, weight {weight}",
+        "进程 {rank}，{samples} 个样本，权重 {weight}",
+    ),
+    "reduced": (
+        "summed over the ranks (relative distance from Σ weight · gradient: {distance})",
+        "各进程求和后（与 Σ 权重 · 梯度 的相对差：{distance}）",
+    ),
+    "mean of means": (
+        "the mean of the ranks' means, which would be wrong",
+        "各进程均值的均值（并不正确）",
+    ),
+    "outside": ("(outside of all layers)", "（不属于任何层）"),
+}
+"""(English, Chinese) by key; what stands in braces is filled in, and never translated."""
+
+
+def say(key: str, lang: str, **facts: object) -> str:
+    """The text for ``key`` in ``lang``, with ``facts`` filled in."""
+    return TEXTS[key][LANGUAGES.index(lang)].format(**facts)
