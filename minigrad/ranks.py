@@ -87,7 +87,7 @@ class Sharing:
 
 
 def reducer_of(settings: Settings) -> Reducer:
-    """How gradients become sums. Raises :class:`InputError` for options that exclude each other."""
+    """How gradients become sums. Raises :class:`SharedError` for options that exclude each other."""
     compressed = settings.compress != "none"
     chosen = {
         "--zero": settings.zero > 0,

@@ -56,4 +56,8 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'minigrad.distributed' has no attribute '{name}'")
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ABOVE})
+
+
 end_job_before_world()

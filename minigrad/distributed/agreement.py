@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
-from minigrad.backend import Array, to_numpy
+import minigrad
+from minigrad.backend import Array, device_of, to_numpy
 from minigrad.distributed.communicator import Communicator
+from minigrad.distributed.mesh import Mesh
+from minigrad.distributed.pipeline import Pipeline
+from minigrad.distributed.reducers import Reducer
+from minigrad.distributed.whole import undivided
 from minigrad.errors import SharedError
+from minigrad.kernels import kernel
+from minigrad.nn import Module
+from minigrad.optim import Optimizer
 
-__all__ = ["ReplicasDiffer", "all_alike", "compare_replicas", "same_model"]
+__all__ = [
+    "ReplicasDiffer",
+    "agree",
+    "all_alike",
+    "compare_replicas",
+    "refuse_what_does_not_fit",
+    "same_model",
+]
 
 
 class ReplicasDiffer(RuntimeError):
@@ -68,3 +84,66 @@ def _digest(*arrays: Array) -> str:
     for array in arrays:
         hashed.update(to_numpy(array).tobytes())
     return hashed.hexdigest()
+
+
+def refuse_what_does_not_fit(model: Module, optimizer: Optimizer, mesh: Mesh) -> None:
+    """Raise :class:`SharedError` for what would train something else than was meant, without a
+    word."""
+    named = model.named_parameters()
+    mine = {id(parameter._node) for parameter in named.values()}
+    leaves = [leaf for arena in optimizer.arenas for leaf in arena.leaves.values()]
+    if any(id(leaf) not in mine for leaf in leaves):
+        raise SharedError(
+            "the optimizer holds parameters that this model does not have: make it of the same "
+            "model, on a mesh of what arrange(model, mesh) returned"
+        )
+    _, tensor, stages = mesh.sizes
+    split = any(parameter.shard is not None for parameter in named.values())
+    if (split and tensor == 1) or (isinstance(model, Pipeline) and stages == 1):
+        raise SharedError(
+            "this rank's model is a part of the whole, and DataParallel was given the communicator "
+            "of all ranks as if they were replicas: pass the mesh"
+        )
+    if optimizer.per_span and mesh.tensor.size > 1:
+        raise SharedError(
+            f"{type(optimizer).__name__} needs the norm of whole weights, and tensor parallelism "
+            "leaves each rank a part of them: take another optimizer, such as AdamW, or another "
+            "layout"
+        )
+
+
+def agree(model: Module, optimizer: Optimizer, mesh: Mesh, reducer: Reducer) -> None:
+    """Raise :class:`SharedError`, on all ranks, unless all run the same program on the same kind
+    of device, and replicas the same model, trained in the same way."""
+    arenas = optimizer.arenas
+    all_alike(
+        mesh.comm,
+        {
+            "minigrad": minigrad.__version__,
+            "device": device_of(arenas[0].data).partition(":")[0],
+            "reducer": repr(reducer),
+            "layout": repr(mesh),
+            "optimizer": type(optimizer).__name__,
+            "learning rate": str(optimizer.lr),
+        },
+        "all ranks of a job must run alike; install the same minigrad, choose the same --device "
+        "and options for all",
+    )
+    all_alike(
+        mesh.data,
+        {"update form": optimizer.form},
+        "in the last bits they would drift apart: 'minigrad doctor', run on both machines, says "
+        "why; or give every rank's optimizer form='in_place'",
+    )
+    norm = "compiled" if kernel("norm_record", like=arenas[0].data) else "formula"
+    all_alike(
+        mesh.comm,
+        {"gradient norm by": norm},
+        "clipping would differ in the last bits: 'minigrad doctor', run on both machines, says "
+        "why; or set MINIGRAD_CPU_KERNELS=0 for all",
+    )
+    trained = [span.name for arena in arenas for span in arena.spans]
+    same_model(mesh.data, model.state_dict(), trained)
+    layers = re.sub(r" at 0x[0-9a-f]+|\s+", " ", repr(model))  # activations have no state
+    all_alike(mesh.data, {"model": layers}, "replicas are the same model; build it alike on all")
+    compare_replicas(mesh.tensor, undivided(model))

@@ -12,10 +12,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-import minigrad
 from minigrad.autograd import Tensor
-from minigrad.backend import Array, device_of
-from minigrad.distributed.agreement import all_alike, compare_replicas, same_model
+from minigrad.backend import Array
+from minigrad.distributed.agreement import agree, compare_replicas, refuse_what_does_not_fit
 from minigrad.distributed.communicator import Communicator
 from minigrad.distributed.host import launched_ranks
 from minigrad.distributed.mesh import Mesh
@@ -23,9 +22,8 @@ from minigrad.distributed.pipeline import Pipeline
 from minigrad.distributed.reducers import Bucketed, Reducer
 from minigrad.distributed.serial import SerialCommunicator
 from minigrad.distributed.traced import NO_TRACE, Trace
-from minigrad.distributed.whole import own_part, put_together, shards_of
-from minigrad.errors import InputError, SharedError
-from minigrad.kernels import kernel
+from minigrad.distributed.whole import own_part, put_together, shards_of, undivided
+from minigrad.errors import InputError
 from minigrad.nn import Context, Module
 from minigrad.optim import GradientNorm, Optimizer
 
@@ -88,12 +86,12 @@ class DataParallel:
         self._norm: GradientNorm | None = None
         self._steps = optimizer.steps
         self._reduced = -1  # which zero_grad the gradients that were summed last belong to
-        self._refuse_what_does_not_fit()
+        refuse_what_does_not_fit(model, optimizer, self.mesh)
         for arena in optimizer.arenas:
             for leaf in arena.leaves.values():
                 leaf.on_ready = None  # of a DataParallel before this one
         if self.comm.size > 1:
-            self._agree()
+            agree(model, optimizer, self.mesh, self.reducer)
             self._send_from_rank_0()
         if self.replicas.size > 1:
             self.reducer.attach(self.replicas, optimizer)
@@ -273,69 +271,9 @@ class DataParallel:
         if not self.reducer.replicas_equal:
             return
         compare_replicas(self.replicas, self.model.state_dict())
-        compare_replicas(self.mesh.tensor, self._undivided())
-
-    def _undivided(self) -> dict[str, Array]:
-        """What all parts of this stage's layers hold alike."""
-        shard_of = shards_of(self.model)
-        return {n: array for n, array in self.model.state_dict().items() if shard_of(n) is None}
+        compare_replicas(self.mesh.tensor, undivided(self.model))
 
     # --- the ranks --------------------------------------------------------------------------------
-
-    def _refuse_what_does_not_fit(self) -> None:
-        """What would train something else than was meant, without a word."""
-        named = self.model.named_parameters()
-        mine = {id(parameter._node) for parameter in named.values()}
-        leaves = [leaf for arena in self.optimizer.arenas for leaf in arena.leaves.values()]
-        if any(id(leaf) not in mine for leaf in leaves):
-            raise SharedError(
-                "the optimizer holds parameters that this model does not have: make it of the same "
-                "model, on a mesh of what arrange(model, mesh) returned"
-            )
-        _, tensor, stages = self.mesh.sizes
-        split = any(parameter.shard is not None for parameter in named.values())
-        if (split and tensor == 1) or (isinstance(self.model, Pipeline) and stages == 1):
-            raise SharedError(
-                "this rank's model is a part of the whole, and DataParallel was given the "
-                "communicator of all ranks as if they were replicas: pass the mesh"
-            )
-        if self.optimizer.per_span and self.mesh.tensor.size > 1:
-            raise SharedError(
-                f"{type(self.optimizer).__name__} needs the norm of whole weights, and tensor "
-                "parallelism leaves each rank a part of them: take another optimizer, such as "
-                "AdamW, or another layout"
-            )
-
-    def _agree(self) -> None:
-        """All ranks run the same program on the same kind of device, replicas the same model."""
-        arenas = self.optimizer.arenas
-        all_alike(
-            self.comm,
-            {
-                "minigrad": minigrad.__version__,
-                "device": device_of(arenas[0].data).partition(":")[0],
-                "reducer": repr(self.reducer),
-                "layout": repr(self.mesh),
-            },
-            "all ranks of a job must run alike; install the same minigrad, choose the same "
-            "--device and options for all",
-        )
-        all_alike(
-            self.replicas,
-            {"update form": self.optimizer.form},
-            "in the last bits they would drift apart: 'minigrad doctor', run on both machines, "
-            "says why; or give every rank's optimizer form='in_place'",
-        )
-        norm = "compiled" if kernel("norm_record", like=arenas[0].data) else "formula"
-        all_alike(
-            self.comm,
-            {"gradient norm by": norm},
-            "clipping would differ in the last bits: 'minigrad doctor', run on both machines, "
-            "says why; or set MINIGRAD_CPU_KERNELS=0 for all",
-        )
-        trained = [span.name for arena in arenas for span in arena.spans]
-        same_model(self.replicas, self.model.state_dict(), trained)
-        compare_replicas(self.mesh.tensor, self._undivided())
 
     def _send_from_rank_0(self) -> None:
         for arena in self.optimizer.arenas:

@@ -14,7 +14,7 @@ that are divided it would drop the same places of every rank's part: there it is
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -56,7 +56,24 @@ def _check_divides(layer: Module, what: str, length: int, comm: Communicator) ->
     )
 
 
-class ColumnParallelDense(Module):
+class _ParallelDense(Module):
+    """What a dense layer divided either way is made of: this rank's part of a whole one."""
+
+    axis: ClassVar[int]
+    divided: ClassVar[str]
+
+    def _divide(self, dense: Dense, comm: Communicator) -> None:
+        _check_divides(self, self.divided, dense.weight.shape[self.axis], comm)
+        self.comm = comm
+        self.activation = dense.activation
+        self.weight = _slice(dense.weight, self.axis, comm)
+        self.bias = None
+        if dense.bias is not None:  # outputs take theirs along; of inputs, all ranks have all
+            own = Parameter(dense.bias.data.copy(), dense.bias.requires_grad)
+            self.bias = _slice(dense.bias, 0, comm) if self.axis == 1 else own
+
+
+class ColumnParallelDense(_ParallelDense):
     """x·W + b with the outputs divided: each rank holds columns of W, and their biases.
 
     x (…, inputs) is the same on all ranks; the result is this rank's (…, outputs/N), or with
@@ -66,41 +83,21 @@ class ColumnParallelDense(Module):
     the ranks, and what Dense raises.
     """
 
+    axis, divided = 1, "outputs"
+
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        comm: Communicator,
-        *,
-        rng: np.random.Generator | None = None,
-        gather: bool = False,
-        bias: bool = True,
-        activation: str | None = None,
-        init: str | Initialiser = "xavier_uniform",
-        dtype: Any = "float32",
+        self, inputs: int, outputs: int, comm: Communicator, *, gather: bool = False, **options: Any
     ) -> None:
-        self._divide(
-            Dense(
-                inputs, outputs, rng=rng, bias=bias, activation=activation, init=init, dtype=dtype
-            ),
-            comm,
-            gather,
-        )
+        self._divide(Dense(inputs, outputs, **options), comm)
+        self.gather = gather
 
     @classmethod
     def from_dense(cls, dense: Dense, comm: Communicator, *, gather: bool = False) -> Self:
         """The same layer, divided: a copy of this rank's part of ``dense``."""
         layer = cls.__new__(cls)
-        layer._divide(dense, comm, gather)
+        layer._divide(dense, comm)
+        layer.gather = gather
         return layer
-
-    def _divide(self, dense: Dense, comm: Communicator, gather: bool) -> None:
-        _check_divides(self, "outputs", dense.weight.shape[1], comm)
-        self.comm = comm
-        self.gather = gather
-        self.activation = dense.activation
-        self.weight = _slice(dense.weight, 1, comm)
-        self.bias = None if dense.bias is None else _slice(dense.bias, 0, comm)
 
     def forward(self, x: Tensor) -> Tensor:
         check_features(self, x, self.weight.shape[0])
@@ -113,7 +110,7 @@ class ColumnParallelDense(Module):
         return f"ColumnParallelDense({inputs}, {outputs} × {self.comm.size} ranks)"
 
 
-class RowParallelDense(Module):
+class RowParallelDense(_ParallelDense):
     """x·W + b with the inputs divided: each rank holds rows of W; all hold b, which is added once,
     to the sum over the ranks.
 
@@ -124,42 +121,27 @@ class RowParallelDense(Module):
     do not divide among the ranks, and what Dense raises.
     """
 
+    axis, divided = 0, "inputs"
+
     def __init__(
         self,
         inputs: int,
         outputs: int,
         comm: Communicator,
         *,
-        rng: np.random.Generator | None = None,
         split_input: bool = False,
-        bias: bool = True,
-        activation: str | None = None,
-        init: str | Initialiser = "xavier_uniform",
-        dtype: Any = "float32",
+        **options: Any,
     ) -> None:
-        self._divide(
-            Dense(
-                inputs, outputs, rng=rng, bias=bias, activation=activation, init=init, dtype=dtype
-            ),
-            comm,
-            split_input,
-        )
+        self._divide(Dense(inputs, outputs, **options), comm)
+        self.split_input = split_input
 
     @classmethod
     def from_dense(cls, dense: Dense, comm: Communicator, *, split_input: bool = False) -> Self:
         """The same layer, divided: a copy of this rank's part of ``dense``."""
         layer = cls.__new__(cls)
-        layer._divide(dense, comm, split_input)
+        layer._divide(dense, comm)
+        layer.split_input = split_input
         return layer
-
-    def _divide(self, dense: Dense, comm: Communicator, split_input: bool) -> None:
-        _check_divides(self, "inputs", dense.weight.shape[0], comm)
-        self.comm = comm
-        self.split_input = split_input
-        self.activation = dense.activation
-        self.weight = _slice(dense.weight, 0, comm)
-        bias = dense.bias
-        self.bias = None if bias is None else Parameter(bias.data.copy(), bias.requires_grad)
 
     def forward(self, x: Tensor) -> Tensor:
         rows = self.weight.shape[0]

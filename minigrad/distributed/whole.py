@@ -14,7 +14,7 @@ from minigrad.distributed.communicator import Communicator
 from minigrad.nn import Module
 from minigrad.nn.module import Shard
 
-__all__ = ["ShardOf", "own_part", "put_together", "shards_of"]
+__all__ = ["ShardOf", "own_part", "put_together", "shards_of", "undivided"]
 
 ShardOf: TypeAlias = Callable[[str], Shard | None]
 """The name of an entry of a state -> which part of the whole it is, or ``None`` for all of it."""
@@ -68,3 +68,9 @@ def own_part(
             shard = shard_of(name)
             found[name] = whole[name][shard.slices].copy() if shard else whole[name]
     return found
+
+
+def undivided(model: Module) -> dict[str, Array]:
+    """What all ranks that share this model's layers hold alike."""
+    shard_of = shards_of(model)
+    return {name: array for name, array in model.state_dict().items() if shard_of(name) is None}

@@ -285,6 +285,33 @@ def test_another_model_on_one_rank_is_told_on_all(
     assert differ in says
 
 
+@pytest.mark.parametrize(
+    ("odd", "differ"),
+    [
+        (lambda model: optim.SGD(model, 0.2), "rank 1 has learning rate '0.2', rank 0 '0.1'"),
+        (lambda model: optim.Adam(model, 0.1), "rank 1 has optimizer 'Adam', rank 0 'SGD'"),
+    ],
+)
+def test_another_optimizer_on_one_rank_is_told_on_all(
+    odd: Callable[[nn.Module], optim.Optimizer], differ: str
+) -> None:
+    def job(comm: Communicator) -> None:
+        model = tiny.network()
+        DataParallel(model, odd(model) if comm.rank == 1 else optim.SGD(model, 0.1), comm)
+
+    assert differ in every_rank_raises(3, job, SharedError)
+
+
+def test_another_activation_on_one_rank_is_told_on_all() -> None:
+    def job(comm: Communicator) -> None:
+        layers = list(tiny.network().layers)
+        layers[1] = nn.ReLU() if comm.rank == 1 else nn.Tanh()
+        model = nn.Sequential(*layers)
+        DataParallel(model, optim.SGD(model, 0.1), comm)
+
+    assert "ReLU()" in every_rank_raises(2, job, SharedError)
+
+
 def frozen_first(model: nn.Sequential) -> nn.Sequential:
     model[0].freeze()
     return model
