@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all."""
+"""Files that are replaced whole or not at all, and the folders they go to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,26 @@ from pathlib import Path
 
 from minigrad.errors import InputError
 
-__all__ = ["write_whole"]
+__all__ = ["make_folder", "write_whole"]
+
+
+def make_folder(folder: str | os.PathLike[str], what: str, option: str = "--out") -> None:
+    """Make the ``folder`` that a ``what`` will go to, unless it is there.
+
+    Raises :class:`InputError`, which names the ``option`` to give another with, where nothing can
+    be written to it: before the work whose result would be lost.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK) else "it is read-only"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise InputError(
+            f"the folder '{folder}' for the {what} cannot be written ({reason}); name another "
+            f"with {option}"
+        )
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes | bytearray) -> None:

@@ -19,8 +19,10 @@ from minigrad.distributed.timeline import timeline
 from minigrad.distributed.traced import NO_TRACE, Trace
 from minigrad.distributed.zero import ZeRO
 from minigrad.errors import InputError, SharedError, unknown
+from minigrad.files import make_folder
 from minigrad.optim import Optimizer
 from minigrad.settings import Settings
+from minigrad.train.together import together
 
 __all__ = ["COMPRESSIONS", "REDUCERS", "Sharing", "reducer_of"]
 
@@ -49,6 +51,9 @@ class Sharing:
                 "differ between averagings: leave one of the two out"
             )
         self.settings = settings
+        if settings.trace:
+            with together(comm):  # now, not after the training
+                make_folder(Path(settings.trace).parent, "trace", "--trace")
         self.trace = Trace(comm) if settings.trace else NO_TRACE
         several = comm.size > 1
         if several and settings.algorithm != "mpi":

@@ -80,13 +80,26 @@ def announce(
     print(
         f"{data.name}: {len(data.y_train)} samples to train on, {len(data.y_test)} to test, "
         f"{data.features} features, {data.classes} classes; {ranks}, batches of "
-        f"{settings.batch_size}, {settings.optimizer}"
+        f"{settings.batch_size}, {', '.join([settings.optimizer, *_ways(settings)])}"
     )
     print(nn.summary(model, (data.features,)))
     if position and position["epoch"] >= settings.epochs:
         print(f"this run has finished its {settings.epochs} epochs; these are its results again")
     elif position:
         print(f"going on after epoch {position['epoch']}, batch {position['batch']}")
+
+
+def _ways(settings: Settings) -> list[str]:
+    """How the ranks share their work, where it is not the usual way."""
+    ways = {
+        f"ZeRO {settings.zero}": settings.zero > 0,
+        f"averaged every {settings.local_steps} steps": settings.local_steps > 0,
+        f"compressed by {settings.compress}": settings.compress != "none",
+        f"reducer {settings.reducer}": settings.reducer != "bucketed",
+        f"all-reduce by {settings.algorithm}": settings.algorithm != "mpi",
+        f"{settings.micro_batches} micro-batches": settings.micro_batches > 1,
+    }
+    return [way for way, chosen in ways.items() if chosen]
 
 
 def report(

@@ -134,6 +134,11 @@ class Settings:
                 raise InputError(
                     f"--{name.replace('_', '-')} {getattr(self, name)}: at least {least}"
                 )
+        if self.micro_batches > self.batch_size:
+            raise InputError(
+                f"--micro-batches {self.micro_batches}: a batch of {self.batch_size} samples has "
+                f"at most {self.batch_size} parts; give fewer, or a larger --batch-size"
+            )
         if self.zero > 2:
             raise InputError(f"--zero {self.zero}: 1 and 2 are ZeRO's stages here, 0 is off")
         if not 0 < self.lr < math.inf:

@@ -282,6 +282,8 @@ MISTAKES: dict[str, str] = {
     "digits --epochs 1.5": "argument --epochs: invalid int value: '1.5'",
     "digits --batch-size 0": "--batch-size 0: at least 1",
     "digits --micro-batches 0": "--micro-batches 0: at least 1",
+    "digits --micro-batches 33": "has at most 32 parts",
+    "digits --trace /proc/none/t.json": "folder '/proc/none' for the trace cannot be written",
     "digits --clip-norm -1": "--clip-norm -1.0: at least 0",
     "digits --l1 nan": "--l1 nan: at least 0",
     "digits --patience -1": "--patience -1: at least 0",

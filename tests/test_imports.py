@@ -41,7 +41,7 @@ BELOW = {
     "settings": ("optim", "data"),
     "plot": ("metrics", "figure"),
     "testing": ("train",),
-    "ranks": ("settings", "parallel"),
+    "ranks": ("settings", "train"),
     "results": ("settings", "parallel", "plot"),
     "recipe": ("ranks", "results", "train"),
     "restarts": ("checkpoint",),

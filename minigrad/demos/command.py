@@ -10,7 +10,8 @@ from pathlib import Path
 from minigrad.distributed import Communicator, world
 from minigrad.distributed.host import cap_threads, core_count, launched_rank
 from minigrad.distributed.threads import run_ranks
-from minigrad.errors import InputError, require, unknown
+from minigrad.errors import require, unknown
+from minigrad.files import make_folder
 from minigrad.launch import Parser
 from minigrad.train.together import or_end_the_job, together
 
@@ -70,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(name: str, comm: Communicator, folder: Path) -> None:
     with together(comm):
         if comm.rank == 0:
-            _make(folder)
+            make_folder(folder, "picture")
     text, module = DEMOS[name]
     demo = importlib.import_module(f"minigrad.demos.{module}").demo
     if comm.rank == 0:
@@ -89,20 +90,6 @@ def _run(name: str, comm: Communicator, folder: Path) -> None:
 def _listing() -> str:
     lines = [f"  {name:<14} {text}" for name, (text, _) in DEMOS.items()]
     return "\n".join(["demos, each run by 'mpirun -n N minigrad demo NAME':", *lines])
-
-
-def _make(folder: Path) -> None:
-    """Make the folder, or say now that the picture will not be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(folder, os.W_OK) else "it is read-only"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    if reason:
-        raise InputError(
-            f"the folder '{folder}' for the picture cannot be written ({reason}); name another "
-            "with --out"
-        )
 
 
 def _notes(name: str, comm: Communicator) -> list[str]:
