@@ -36,6 +36,7 @@ CASES = {
     "2 * (a / b)": r"2 \cdot \frac{a}{b}",
     "a / b / c": r"\frac{\frac{a}{b}}{c}",
     "-g * y / b": r"-\frac{g\,y}{b}",
+    "(-a + b) / c": r"\frac{-a + b}{c}",
     "(a / b) * c": r"\frac{a}{b}\,c",
     "y * y": "y^{2}",
     "g - g * y * y": r"g - g\,y^{2}",
@@ -104,6 +105,9 @@ CASES = {
     "xp.sum(a + b, 1)": r"\sum_{\text{axis }1} \left(a + b\right)",
     "x.sum() * y": r"\left(\sum x\right)\,y",
     "y * x.sum(axis=None)": r"y\,\sum x",
+    "-x.sum() * y": r"\left(-\sum x\right)\,y",
+    "y * -x.sum()": r"y\,\left(-\sum x\right)",
+    "a @ x.sum() * y": r"\left(a\,\sum x\right)\,y",
     "xp.mean(x, axis=-1)": r"\operatorname{mean}_{\text{axis }-1}\left(x\right)",
     "max(a, b)": r"\max\left(a, b\right)",
     "product(xp, g, W.T)": r"g\,W^{\top}",
@@ -250,22 +254,31 @@ class Exact(ast.NodeTransformer):
         return node
 
 
-def _joined(inner):
-    two = st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "*", ">", "<="]), inner)
+def _trees(depth):
+    """Full of operators to the bottom: small trees hold no question of precedence."""
+    if depth == 0:
+        return st.sampled_from(["a", "b", "c", "2", "7"])
+    inner = _trees(depth - 1)
+    two = st.builds("({} {} {})".format, inner, st.sampled_from("+-*/+-*"), inner)
     return st.one_of(
-        two.map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
-        inner.map(lambda a: f"(-{a})"),
-        st.tuples(inner, st.integers(0, 3)).map(lambda t: f"({t[0]} ** {t[1]})"),
-        st.tuples(st.sampled_from(sorted(LIBRARY)), inner).map(lambda t: f"{t[0]}({t[1]})"),
-        st.tuples(inner, inner, inner).map(lambda t: f"({t[0]} if {t[1]} else {t[2]})"),
+        two,
+        two,
+        two,
+        two,
+        inner.map("(-{})".format),
+        st.builds("({} ** {})".format, inner, st.integers(0, 3)),
+        st.builds("{}({})".format, st.sampled_from(["sum", "sum", "abs", "sqrt"]), inner),
+        st.builds("({} {} {})".format, inner, st.sampled_from([">", "<="]), inner),
+        st.builds("({} if {} else {})".format, *[_trees(0), inner, _trees(0)]),
     )
 
 
-TREES = st.recursive(st.sampled_from(["a", "b", "c", "2", "7"]), _joined, max_leaves=9)
+TREES = st.one_of(_trees(2), _trees(3))
+VALUES = st.permutations([Fraction(-3, 2), Fraction(5, 3), Fraction(2, 7), Fraction(0)])
 
 
 @settings(max_examples=300)
-@given(TREES, st.tuples(*[st.fractions(-3, 3, max_denominator=4)] * 3))
+@given(TREES, VALUES)
 def test_the_latex_means_what_the_code_computes(code, values):
     values = dict(zip("abc", values))
     tree = ast.fix_missing_locations(Exact().visit(ast.parse(code, mode="eval")))

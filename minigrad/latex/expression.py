@@ -101,26 +101,23 @@ class _Translator:
         raise InputError(f"{ast.unparse(node)!r} cannot be written as a formula")
 
     def _product(self, nodes: list[ast.expr], kind: type[ast.operator]) -> Piece:
-        merged: list[tuple[Piece, bool]] = []
+        pieces: list[Piece] = []
         for key, equal in groupby(nodes, ast.dump):
             same = list(equal)
             if len(same) > 1 and kind is ast.Mult and key.startswith("Name("):
-                base = self.text(same[0], ATOM)
-                merged.append((Piece(f"{base}^{{{len(same)}}}", POWER), False))
+                pieces.append(Piece(f"{self.text(same[0], ATOM)}^{{{len(same)}}}", POWER))
             else:
-                numeral = isinstance(same[0], ast.Constant)
-                merged += [(self.piece(node), numeral) for node in same]
-        first, *rest = merged
+                pieces += map(self.piece, same)
+        first, *rest = pieces
         if not rest:
-            return first[0]
-        text, after_number = first[0].within(PRODUCT), first[1]
-        for i, (piece, numeral) in enumerate(rest, 1):
+            return first
+        text = first.within(PRODUCT)
+        for i, piece in enumerate(rest, 1):
             last = i == len(rest)
             factor = piece.within(SUM if last and piece.level == SUM else FACTOR, False)
-            dot = factor[0].isdigit() or (after_number and factor.startswith(r"\frac"))
+            dot = factor[0].isdigit() or (text[-1].isdigit() and factor.startswith(r"\frac"))
             text += (r" \cdot " if dot else r"\,") + factor
-            after_number = numeral
-        return Piece(text, SUM if merged[-1][0].level == SUM else PRODUCT)
+        return Piece(text, SUM if pieces[-1].level == SUM else PRODUCT)
 
     def _compare(self, node: ast.Compare) -> Piece:
         text = self.text(node.left, ADDITION)

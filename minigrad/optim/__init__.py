@@ -7,6 +7,8 @@ from minigrad.optim.adam import Adam, AdamW, adam_step, adam_step_hat
 from minigrad.optim.adaptive import Adagrad, RMSprop, adagrad_step, rmsprop_step
 from minigrad.optim.base import Optimizer
 from minigrad.optim.clipping import clip_by_global_norm, clip_by_value, clip_scale, global_norm
+from minigrad.optim.conventions import ConventionTable, compare_conventions
+from minigrad.optim.explained import StepExplanation, explain_step
 from minigrad.optim.lamb import LAMB, lamb_step
 from minigrad.optim.lion import Lion, lion_step
 from minigrad.optim.norm import GradientNorm
@@ -36,6 +38,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Constant",
+    "ConventionTable",
     "Cosine",
     "Exponential",
     "GradientNorm",
@@ -48,6 +51,7 @@ __all__ = [
     "ReduceOnPlateau",
     "Schedule",
     "StepDecay",
+    "StepExplanation",
     "Warmup",
     "adagrad_step",
     "adam_step",
@@ -56,7 +60,9 @@ __all__ = [
     "clip_by_global_norm",
     "clip_by_value",
     "clip_scale",
+    "compare_conventions",
     "decayed",
+    "explain_step",
     "global_norm",
     "l1_penalty",
     "l2_penalty",
