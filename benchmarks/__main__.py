@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -27,6 +28,7 @@ MODULES = {
     "bandwidth": "bandwidth",
     "checks": "checks",
     "step": "step",  # after the others: JAX, once it is loaded, has a part in every collection
+    "keras": "parity",
     "gpu": "gpu",
     "staging": "staging",
 }
@@ -69,7 +71,10 @@ def default_names() -> list[str]:
     """All benchmarks that this machine can run."""
     from minigrad.backend import device_count
 
-    return [name for name in MODULES if name not in ON_A_GPU or device_count()]
+    absent = set(() if device_count() else ON_A_GPU)
+    if None in (find_spec("keras"), find_spec("jax")):
+        absent.add("keras")
+    return [name for name in MODULES if name not in absent]
 
 
 if __name__ == "__main__":

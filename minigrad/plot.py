@@ -1,4 +1,4 @@
-"""Pictures of training: learning curves, confusion matrix, ROC curve.
+"""Pictures of training: learning curves, runs side by side, confusion matrix, ROC curve.
 
 Matplotlib's figure objects are used without pyplot, so no display and no global state is needed.
 Colours are those of Okabe and Ito, which people with any colour vision can tell apart.
@@ -16,9 +16,10 @@ from minigrad.backend import Array, to_numpy
 from minigrad.errors import InputError, require
 from minigrad.figure import new_figure, save_figure
 
-__all__ = ["confusion", "curves", "roc"]
+__all__ = ["confusion", "curves", "lines", "roc"]
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
+_CYCLE = ((_BLUE, "-"), (_ORANGE, "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 _LONGEST_NAME = 28  # characters; longer class names are cut
 _MOST_DIGITS = 60  # classes; beyond them cells show colours only
 
@@ -71,6 +72,46 @@ def curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
         axes.grid(alpha=0.3)
         if len(lines) > 1:
             axes.legend()
+    save_figure(figure, path)
+
+
+def lines(
+    runs: Mapping[str, Sequence[float]],
+    path: str | os.PathLike[str],
+    *,
+    x: str = "epoch",
+    y: str = "loss (mean per sample)",
+    log: bool = False,
+    floors: Mapping[str, float] | None = None,
+) -> None:
+    """Draw up to four runs side by side: each value over its number, from 1 on.
+
+    ``log`` makes both axes logarithmic. ``floors`` are levels that a run cannot get below: thin
+    horizontal lines, named in the legend. Raises :class:`InputError` for no runs, more than four,
+    a run without values, or a file that cannot be written.
+    """
+    if not 1 <= len(runs) <= len(_CYCLE) or not all(map(len, runs.values())):
+        raise InputError(
+            f"{len(runs)} runs of {', '.join(str(len(v)) for v in runs.values()) or 'no'} values "
+            f"were given to draw: give 1 to {len(_CYCLE)} runs, each with at least one value"
+        )
+    figure = new_figure(6.4, 4.0)
+    axes = figure.subplots()
+    for (name, values), (colour, style) in zip(runs.items(), _CYCLE):
+        marker = "o" if len(values) <= 12 else None
+        numbers = range(1, len(values) + 1)
+        axes.plot(numbers, values, style, color=colour, marker=marker, markersize=4, label=name)
+    for name, level in (floors or {}).items():
+        axes.axhline(level, color=_GREY, linewidth=1, label=name)
+    if log:
+        axes.set(xscale="log", yscale="log")
+    else:
+        locator = require("matplotlib.ticker", "viz").MaxNLocator
+        axes.xaxis.set_major_locator(locator(8, integer=True, min_n_ticks=1, steps=(1, 2, 5, 10)))
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    if len(runs) + len(floors or ()) > 1:
+        axes.legend()
     save_figure(figure, path)
 
 
