@@ -92,7 +92,7 @@ class Sharing:
 
 
 def reducer_of(settings: Settings) -> Reducer:
-    """How gradients become sums. Raises :class:`SharedError` for options that exclude each other."""
+    """How gradients become sums. Raises :class:`SharedError` for options that exclude others."""
     compressed = settings.compress != "none"
     chosen = {
         "--zero": settings.zero > 0,

@@ -47,9 +47,9 @@ class Leaf:
 
     ``data`` is that Tensor's array. ``buffer`` holds the gradient; while it is ``fresh``, all zeros
     that nobody has seen, the first contribution is written into it instead of added. Whoever is
-    given the buffer may write to it, so it is fresh no more: without that, ``p.grad += decay * p.data`` between zero_grad
-    and backward would be lost. ``on_ready`` is called once per backward, after the last
-    contribution.
+    given the buffer may write to it, so it is fresh no more: without that, ``p.grad += decay *
+    p.data`` between zero_grad and backward would be lost. ``on_ready`` is called once per backward,
+    after the last contribution.
     """
 
     __slots__ = (

@@ -126,10 +126,10 @@ class ConventionTable:
     def __str__(self) -> str:
         title, (step, eta, first, second, apart), rows, last = self._text()
         lines = [title, f"  A  {first}", f"  B  {second}"]
-        widths = [max(map(width, column)) + 2 for column in zip(*rows, [step, eta, "", "", ""])]
-        for row in [[step, eta, "A", "B", apart], *rows]:
-            cells = [" " * (w - width(cell)) + cell for cell, w in zip(row, widths)]
-            lines.append("".join(cells) + f"  {row[4]}")
+        whole = [[step, eta, "A", "B", apart], *rows]
+        widths = [max(map(width, column)) + 2 for column in zip(*whole)]
+        for row in whole:
+            lines.append("".join(" " * (w - width(cell)) + cell for cell, w in zip(row, widths)))
         return "\n".join([*lines, last])
 
     def _repr_html_(self) -> str:

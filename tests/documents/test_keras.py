@@ -73,10 +73,9 @@ def test_a2_c4_begins_as_with_keras_own_rounding(keras: Any) -> None:
     assert found.max() < 1e-5
 
 
-# Last: once Keras has computed in float64, its float32 meets JAX's warnings.
 @pytest.mark.parametrize("name", ["C1", "C3", "C4"])
 @pytest.mark.article("C1", "C3", "C4", code="minigrad.optim.Adam")
-def test_c_programs_follow_keras_in_float64(keras: Any, name: str) -> None:
-    """Keras as it is; of C3's loss and rate it keeps some numbers in float32."""
-    found = parity.differences(keras, name, exact=False, dtype="float64")
-    assert found.max() < (1e-6 if name == "C3" else 1e-12)
+def test_c1_c3_c4_follow_keras_as_it_is_in_float64(keras: Any, name: str) -> None:
+    """Of C3's loss and rate Keras keeps some numbers in float32."""
+    (worst,) = parity.in_float64(name, [0])
+    assert worst < (1e-6 if name == "C3" else 1e-12)
