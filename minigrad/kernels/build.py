@@ -90,6 +90,9 @@ def compile_host(command: tuple[str, ...], source: Source, real: str) -> ctypes.
 
 @cache
 def _loaded(file: str) -> ctypes.CDLL:
+    # Read by OpenMP when it is loaded. Its threads would otherwise spin for milliseconds after each
+    # loop, on the cores that BLAS or another program needs: a training step took 8 ms, not 0.7.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     library = ctypes.CDLL(file)
     set_threads = getattr(library, "omp_set_num_threads", None)
     if set_threads is not None and hasattr(os, "register_at_fork"):
