@@ -30,14 +30,14 @@ TEXTS = {
     "sum": ("their sum", "它们的和"),
     "hook": (
         "a hook of this Tensor has been called with it",
-        "已调用该张量的梯度钩子（hook）",
+        "已对此梯度执行该张量的钩子（hook）",
     ),
     "rule": ("rule for {argument}", "对 {argument} 的求导规则"),
     "source": ("the rule's code", "规则的源代码"),
     "to": ("to {target}", "传给 {target}"),
     "summed": (
         "{argument} was broadcast, so axes {axes} are summed",
-        "{argument} 在前向时被广播，因此梯度沿轴 {axes} 求和",
+        "{argument} 在前向传播时被广播，因此梯度沿轴 {axes} 求和",
     ),
     "check": ("check", "验证"),
     "ok": (
@@ -48,13 +48,13 @@ TEXTS = {
     "corner": (
         "⌐ a corner: the slope differs on its two sides (the rule gives {rule}, a central "
         "difference {difference}), and the rule chooses",
-        "⌐ 此处不可导：两侧斜率不同（规则给出 {rule}，中心差分给出 {difference}），由规则选定其一",
+        "⌐ 此处不可导：两侧斜率不同（规则给出 {rule}，中心差分给出 {difference}），取值由规则决定",
     ),
     "wrong": (
         "✗ THE RULE IS WRONG HERE: it gives {rule}, a central difference {difference}; relative "
         "error {error}, tolerance {tolerance}",
         "✗ 此处规则有误：规则给出 {rule}，中心差分给出 {difference}，"
-        "相对误差 {error}，容许 {tolerance}",
+        "相对误差 {error}，容差 {tolerance}",
     ),
     "unchecked": (
         "not checked: the op communicates with other ranks",
@@ -62,7 +62,7 @@ TEXTS = {
     ),
     "done": (
         "complete: this is what backward adds to {name}.grad",
-        "完成：反向传播会把它加到 {name}.grad",
+        "完成：反向传播会把它加到 {name}.grad 上",
     ),
     "large": (
         "shape {shape}, mean {mean}, norm {norm}, from {low} to {high}",
@@ -77,8 +77,8 @@ TEXTS = {
     "ranks": (
         "{ranks} ranks, {samples} samples: the gradient is the sum over all samples, divided by "
         "their number, so each rank's mean counts by its share",
-        "{ranks} 个进程，{samples} 个样本：梯度是全部样本之和除以样本总数，"
-        "因此每个进程的均值按其份额加权",
+        "{ranks} 个进程，{samples} 个样本：梯度是全部样本的梯度之和除以样本总数，"
+        "因此每个进程的均值按其样本占比加权",
     ),
     "of rank": (
         "rank {rank}, {samples} samples, weight {weight}",
@@ -86,11 +86,39 @@ TEXTS = {
     ),
     "reduced": (
         "summed over the ranks (relative distance from Σ weight · gradient: {distance})",
-        "各进程求和后（与 Σ 权重 · 梯度 的相对差：{distance}）",
+        "跨进程求和后（与 Σ 权重 · 梯度 的相对差：{distance}）",
     ),
     "mean of means": (
         "the mean of the ranks' means, which would be wrong",
-        "各进程均值的均值（并不正确）",
+        "各进程均值的均值（这样计算并不正确）",
+    ),
+    "summary": (
+        "{forward} steps forward, {backward} steps backward · {label} = {value}",
+        "前向 {forward} 步，反向 {backward} 步 · {label} = {value}",
+    ),
+    "drawing": ("graph of the computation", "计算图"),
+    "gradient": ("gradient", "梯度"),
+    "output": ("output", "输出"),
+    "length": ("norm {norm}", "范数 {norm}"),
+    "slider": ("step", "步骤"),
+    "first": ("first step", "第一步"),
+    "previous": ("previous step", "上一步"),
+    "next": ("next step", "下一步"),
+    "last": ("last step", "最后一步"),
+    "closer": ("larger", "放大"),
+    "farther": ("smaller", "缩小"),
+    "fit": ("fit", "适应窗口"),
+    "later": ("not yet computed", "尚未计算"),
+    "seen": ("computed", "已计算"),
+    "gradient done": ("gradient complete", "梯度已求出"),
+    "help": (
+        "Keys: ← → or p n, Home, End. A click on a node shows its forward step, another its "
+        "backward step.",
+        "按键：← →（或 p、n）、Home、End。单击节点显示其前向步骤，再次单击显示反向步骤。",
+    ),
+    "script": (
+        "The steps of this page need JavaScript, which is switched off here.",
+        "本页的逐步演示需要 JavaScript，而它在此处已被关闭。",
     ),
     "outside": ("(outside of all layers)", "（不属于任何层）"),
 }
