@@ -55,7 +55,7 @@ def _tell(n: dict[str, float], widths: tuple[int, int], kind: Kind, figure: Any)
     s = {name: f"{value:.2f}" for name, value in n.items()}
     small = min(n["small, threads"], n["small, ranks"]) < 0.9 * n["small ms"]
     large = min(n["large, threads"], n["large, ranks"]) < 0.9 * n["large ms"]
-    zh_kind = {"processes": "进程", "threads": "线程"}[kind]
+    zh_kind = {"processes": "", "threads": "（以线程代替）"}[kind]
     a, b = widths
     return Answer(
         numbers=n,
@@ -76,14 +76,14 @@ def _tell(n: dict[str, float], widths: tuple[int, int], kind: Kind, figure: Any)
         zh=(
             f"对 {_BATCH} 张数字图片训练一步，每层 {a} 个单元需 {s['small ms']} 毫秒，{b} 个需 "
             f"{s['large ms']} 毫秒；两个线程时为 {s['small, threads']} 与 {s['large, threads']} "
-            f"毫秒，两个 rank（{zh_kind}）时为 {s['small, ranks']} 与 {s['large, ranks']} 毫秒。",
-            f"'minigrad plan' 的成本模型得知 {b} 个单元时的速度与 rank 间的带宽后，"
-            f"预测此时两个 rank 需 {s['told, ranks']} 毫秒，"
-            f"{a} 个单元时单个 rank 需 {s['told, small']} 毫秒"
-            f"（不计固定开销）；权重、梯度与 Adam 状态预测占内存 {s['told MB']} MB，"
-            f"实际为 {s['MB']} MB。",
-            f"文章建议模型越大用越多资源，{b} 个单元时{_borne(large, 'zh')}，"
-            f"{a} 个单元时{_borne(small, 'zh')}：先确认内存放得下，"
+            f"毫秒，两个进程{zh_kind}时为 {s['small, ranks']} 与 {s['large, ranks']} 毫秒。",
+            f"把 {b} 个单元时的速度与进程间带宽告诉 'minigrad plan' 的成本模型，"
+            f"它预测此时两个进程需 {s['told, ranks']} 毫秒，"
+            f"{a} 个单元时单个进程需 {s['told, small']} 毫秒"
+            f"（不计固定开销）；权重、梯度与 Adam 状态预计占内存 {s['told MB']} MB，"
+            f"实际占用 {s['MB']} MB。",
+            f"文章建议模型越大、用的计算资源越多，这在 {b} 个单元时{_borne(large, 'zh')}，"
+            f"在 {a} 个单元时{_borne(small, 'zh')}：先确认内存放得下模型，"
             "再增加处理器，直到每步不再变快为止。",
         ),
         figure=figure,

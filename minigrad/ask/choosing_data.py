@@ -68,9 +68,9 @@ def answer(quick: bool = False) -> Answer:
             f"用 25、200、{counts[-1]:,} 张手写数字图片各训练 {steps} 步，网络对 "
             f"{len(data.x_test)} 张未见过的图片的准确率分别为 {few:.1%}、{middle:.1%}、{most:.1%}："
             + ("数据越多越好，但增益递减。" if grows else "增加数据在此没有帮助。"),
-            f"用全部图片但有 {_WRONG:.0%} 的标签错误时，准确率为 {wrong:.1%}；"
+            f"用全部图片，但其中 {_WRONG:.0%} 的标签有错时，准确率为 {wrong:.1%}；"
             f"标签正确但缺少 8 与 9 两类时为 {lacking:.1%}。",
-            f"因此文章所说的更大数据集{'确有价值' if grows else '在此未见效'}，"
+            f"因此，文章所说的更大的数据集{'确有价值' if grows else '在此未见效'}，"
             f"但缺两类的 {others['no 8 and no 9'][0]:,} 张图片"
             f"{'不如' if lacking < middle else '并不比'}类别齐全的 200 张"
             f"{'' if lacking < middle else '差'}：除规模外，还要看标签质量与类别覆盖。",

@@ -87,13 +87,14 @@ def _tell(found: dict[str, list[float]], budgets: tuple[int, int], tested: int) 
         ),
         zh=(
             f"在 digits 上训练 {a} 步，各策略取 {len(_RATES)} 个学习率中最好的一个："
-            f"SGD 的测试损失为 {s['short SGD']}，加动量为 {s['short momentum']}；"
-            f"最低为 {s['short best']}，来自“{_zh(best[0])}”。",
+            f"SGD 的测试损失为 {s['short SGD']}，加动量后为 {s['short momentum']}；"
+            f"最低为 {s['short best']}，由“{_zh(best[0])}”取得。",
             f"训练 {b:,} 步后，动量法为 {s['long momentum']}，学习率再衰减到零则为 "
-            f"{s['long momentum, decay']}；最低为 {s['long best']}，来自“{_zh(best[1])}”。",
-            f"文章的两种策略：动量（短训练）{_borne(gain['momentum'], 'zh')}，衰减（长训练）"
-            f"{_borne(gain['decay'], 'zh')}；应按负担得起的步数、在留出的数据上选择，"
-            f"而 {tested} 个测试样本难以区分相近的策略。",
+            f"{s['long momentum, decay']}；最低为 {s['long best']}，由“{_zh(best[1])}”取得。",
+            f"文章的两种策略中，动量法（短训练）的作用{_borne(gain['momentum'], 'zh')}，"
+            f"学习率衰减（长训练）的作用{_borne(gain['decay'], 'zh')}；"
+            "应按负担得起的步数、用训练时留出的数据来选择，"
+            f"并注意 {tested} 个测试样本难以区分效果相近的策略。",
         ),
         figure=_draw(found, budgets),
     )
@@ -107,7 +108,7 @@ def _borne(gain: float, lang: str = "en") -> str:
 
 
 def _zh(name: str) -> str:
-    return name.replace("momentum", "动量").replace(", decay", "加衰减")
+    return name.replace("momentum", "动量法").replace(", decay", " + 衰减")
 
 
 def _draw(found: dict[str, list[float]], budgets: tuple[int, int]) -> Any:

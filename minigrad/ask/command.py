@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 _SAY = {
     "en": ("questions, each answered by 'minigrad ask ID' (or by its short name):", "picture: {}"),
-    "zh": ("问题列表，用 'minigrad ask ID'（或其短名）运行实验来回答：", "图：{}"),
+    "zh": ("问题列表；运行 'minigrad ask ID'（ID 也可用简称代替），即以实验作答：", "图：{}"),
 }
 
 

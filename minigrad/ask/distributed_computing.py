@@ -34,7 +34,7 @@ def answer(quick: bool = False) -> Answer:
     }  # fmt: skip
     same = n["accuracy, 1 rank"] == n["accuracy, 4 ranks"]
     faster = n["ms, 2 ranks"] < n["ms, 1 rank"]
-    zh_kind = {"processes": "进程", "threads": "线程"}[kind]
+    zh_kind = {"processes": "", "threads": "，以线程代替"}[kind]
     ms = [f"{found[ranks]['ms']:.1f}" for ranks in (1, 2, 4)]
     off = [f"{n[f'difference, {ranks} ranks']:.0e}" for ranks in (2, 4)]
     right = [f"{n['accuracy, 1 rank']:.1%}", f"{n['accuracy, 4 ranks']:.1%}"]
@@ -52,14 +52,14 @@ def answer(quick: bool = False) -> Answer:
             "what comes of it.",
         ),
         zh=(
-            f"各 rank（{zh_kind}，此处在同一台机器上）分担每批 {_BATCH} 个样本，并把梯度相加："
-            f"{steps} 步后，2 个 rank 的权重与单进程最多相差 {off[0]}，"
-            f"4 个 rank 最多相差 {off[1]}，仅为舍入误差。",
-            f"每个 rank 用一个线程，1 个 rank 每步 {ms[0]} 毫秒，2 个 {ms[1]} 毫秒，"
-            f"4 个 {ms[2]} 毫秒，每步求和的梯度为 {n['MB']:.2f} MB：两个 rank "
+            f"各进程（此处都在同一台机器上{zh_kind}）分担每批 {_BATCH} 个样本，并把梯度相加："
+            f"{steps} 步后，2 个进程的权重与单进程的最多相差 {off[0]}，"
+            f"4 个进程的最多相差 {off[1]}，仅为舍入误差。",
+            f"每个进程用一个线程，1 个进程每步需 {ms[0]} 毫秒，2 个需 {ms[1]} 毫秒，"
+            f"4 个需 {ms[2]} 毫秒，每步求和的梯度为 {n['MB']:.2f} MB：两个进程"
             + ("更快。" if faster else "在此并不更快。"),
-            f"文章所说的准确性提高{'未' if same else ''}得到证实（1 个 rank 为 {right[0]}，"
-            f"4 个 rank 为 {right[1]}）：分布式计算改变的是在哪里算，而不是算出什么。",
+            f"文章所说的准确率提高{'未' if same else ''}得到证实（1 个进程为 {right[0]}，"
+            f"4 个进程为 {right[1]}）：分布式计算改变的是在哪里算，而不是算出什么。",
         ),
         figure=_draw([found[ranks] for ranks in (1, 2, 4)], steps),
     )

@@ -85,7 +85,7 @@ def _tell(
             "含 SHA-256 校验。",
             f"NumPy 的 npz 需 {s['npz MB']} MB，写入 {s['npz write ms']} 毫秒、"
             f"读取 {s['npz read ms']} 毫秒；压缩后为 {s['compressed MB']} MB，"
-            f"因为权重几乎无法压缩；以内存映射只读检查点中的一层，需 {s['one layer ms']} 毫秒。",
+            f"因为权重几乎不可压缩；用内存映射只读取检查点中的一层，需 {s['one layer ms']} 毫秒。",
             f"对单机文件而言，文章关于高效存储的说法{'' if better else '未'}得到证实；"
             "它提到的 HDFS、GlusterFS 与 Ceph 把文件分布在多台机器上，此处没有试验。",
         ),

@@ -67,12 +67,12 @@ def answer(quick: bool = False) -> Answer:
         ),
         (
             f"{len(labels)} 个测试样本中只有 {labels.sum()} 个是恶性，所以永远回答“良性”也有 "
-            f"{s['never accuracy']} 的准确率，却一个病人也找不到：召回率 {s['never recall']}，F1 "
-            f"{s['never F1']}，AUC {s['never AUC']}。",
+            f"{s['never accuracy']} 的准确率，却一个恶性样本也找不到："
+            f"召回率 {s['never recall']}，F1 {s['never F1']}，AUC {s['never AUC']}。",
             f"训练过的网络准确率为 {s['trained accuracy']}，看上去没好多少，但召回率是 "
             f"{s['trained recall']}，F1 是 {s['trained F1']}，AUC 是 {s['trained AUC']}。",
             f"把阈值降低到召回率为 {s['careful recall']} 时，准确率是 {s['careful accuracy']}，"
-            f"{compare[1]}一个都不找的模型（F1 {s['careful F1']}，AUC 与阈值无关，保持不变）："
+            f"{compare[1]}一个也找不到的模型（F1 {s['careful F1']}，AUC 与阈值无关，保持不变）："
             "文章给出的四个指标定义都对，但回答的是不同的问题，类别不平衡时只看准确率会误导人。",
         ),
         _draw(labels, scores, low, (never, trained, careful)),

@@ -69,12 +69,12 @@ def answer(quick: bool = False) -> Answer:
             f"{_listed(one, '{1} {0}', '；')}。",
             "sigmoid 与 tanh 改用 Xavier 初始化、其余改用 He 初始化后，该范数为："
             f"{_listed(two, '{1} {0}', '；')}。",
-            "文章建议改用 Leaky ReLU 或 Parametric ReLU，"
+            "文章关于改用 Leaky ReLU 或 Parametric ReLU（PReLU）的建议，"
             + (
                 "在这里单独使用即有效。"
                 if saved
-                else "但单凭这一点并不成立：权重尺度不合适时，它们的梯度同样消失；"
-                "尺度合适时，普通 ReLU 也不消失；而 sigmoid 无论如何都应换掉。"
+                else "单独使用时并不成立：权重尺度不合适时，它们的梯度与 ReLU 一样消失；"
+                "尺度合适时，普通 ReLU 的梯度也不消失；而 sigmoid 无论如何都应换掉。"
             ),
         ),
         figure=_draw(plain, scaled),

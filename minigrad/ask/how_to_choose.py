@@ -97,15 +97,16 @@ def _tell(tries: list[_Try], kept: int) -> Answer:
             f"SGD and {adam} with Adam, which are numbers that no rule of thumb gives.",
         ),
         zh=(
-            f"在优化器、学习率、批大小与宽度的 {len(tries)} 种组合中，（{what}）"
-            f"在留出的数据上最好，达到 {s['best held out']}，其测试准确率为 {s['best']}；"
-            f"最差的组合只有 {s['worst']}。",
-            f"其中 {len(near)} 种在留出的数据上与最好的相差不到一个百分点，最快的一种只需 "
+            f"在优化器、学习率、批大小与宽度的 {len(tries)} 种组合中，"
+            f"“{what.replace('momentum', '动量法')}”在留出的数据上最好，"
+            f"达到 {s['best held out']}，其测试准确率为 {s['best']}；最差的组合只有 {s['worst']}。",
+            f"其中 {len(near)} 种（含最好的一种）在留出的数据上与最好的相差不超过一个百分点，"
+            "这些组合中最快的只需 "
             f"{n['cheap ms']:.0f} 毫秒，而最好的需 {n['best ms']:.0f} 毫秒。",
-            "文章建议通过实验来比较，这"
+            "文章建议通过实验来比较，这一点"
             + ("得到证实" if best.accuracy > worst.accuracy else "未得到证实")
-            + f"：在学习率、批大小与宽度的最好与最差取值之间，SGD 相差 {sgd} 个百分点，"
-            f"Adam 相差 {adam} 个，没有经验法则能给出这些数。",
+            + f"：学习率、批大小与宽度的最好与最差取值之间，SGD 相差 {sgd} 个百分点，"
+            f"Adam 相差 {adam} 个百分点，没有哪条经验法则能给出这样的数。",
         ),
         figure=_draw(tries, best, cheap),
     )

@@ -34,7 +34,7 @@ _STEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "ReLU": ("ReLU", {"relu": True}),
     "more width": ("加宽", {"width": 128}),
     "rate decay": ("学习率衰减", {"decay": True}),
-    "dropout": ("dropout", {"dropout": 0.3}),
+    "dropout": ("随机失活", {"dropout": 0.3}),
 }
 """Each improvement is made on top of those before it."""
 
@@ -67,20 +67,20 @@ def answer(quick: bool = False) -> Answer:
             + ": change one thing at a time and measure it, in this order or another.",
         ),
         zh=(
-            f"基线（sigmoid、普通 SGD、像素取值 0 到 160）训练 {steps} 步后对未见过的数字准确率为 "
-            f"{means[0]:.1%}，用上全部改进后为 {means[-1]:.1%}。",
+            f"基线（sigmoid、普通 SGD、像素取值 0 到 160）训练 {steps} 步后，"
+            f"对未见过的数字的准确率为 {means[0]:.1%}，用上全部改进后为 {means[-1]:.1%}。",
             "逐项叠加，各项带来的变化（百分点）为："
             + "，".join(f"{_STEPS[name][0]} {part}" for name, part in parts.items())
             + "。",
-            f"收益最大的是 {_STEPS[most][0]}，最小的是 {_STEPS[least][0]}"
+            f"收益最大的是“{_STEPS[most][0]}”，最小的是“{_STEPS[least][0]}”"
             + (
-                "；并非每个好主意都有用（没有帮助的是 "
-                + "、".join(_STEPS[name][0] for name in useless)
+                "；并非每个好主意都有用（没有帮助的是"
+                + "、".join(f"“{_STEPS[name][0]}”" for name in useless)
                 + "）"
                 if useless
                 else ""
             )
-            + "：一次只改一处，改后即测，顺序可以另选。",
+            + "：一次只改一处，改完就测，先后顺序可以不同。",
         ),
         figure=_draw(found),
     )

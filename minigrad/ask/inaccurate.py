@@ -75,13 +75,13 @@ def answer(quick: bool = False) -> Answer:
             + ", and its example, the Transformer, is not built in minigrad and was not measured.",
         ),
         (
-            f"线性模型（{p} 个参数）在 {len(data.y_test)} 张没见过的图上准确率为 {linear}，加一个 "
-            f"{width} 维的隐藏层（{q} 个参数）为 {wide}，六层、每层 64 维的为 {deep}；标准误差约为"
-            f" {error}。",
-            f"更好的特征用更少的代价就能得到相近的效果：加上相邻像素的乘积后，线性模型（{r} "
-            f"个参数）达到 {product}，加宽的模型达到 {both}；这五个里最好的是{_ZH[best]}。",
-            "所以相对于线性模型，文章“使用更复杂的模型结构”的建议成立；"
-            + ("加深同样有效" if deeper_pays else "再加深则看不出超过随机误差的好处")
+            f"线性模型（{p} 个参数）在 {len(data.y_test)} 张未见过的图片上的准确率为 {linear}，"
+            f"含一个 {width} 维隐藏层的（{q} 个参数）为 {wide}，含六个 64 维隐藏层的为 {deep}；"
+            f"标准误差约为 {error}。",
+            f"更好的特征能以更小的代价取得大部分效果：加上相邻像素的乘积后，线性模型（{r} "
+            f"个参数）达到 {product}，加宽的模型达到 {both}；这五个模型中最好的是{_ZH[best]}。",
+            "所以，相对于线性模型，文章“使用更复杂的模型结构”的建议成立；"
+            + ("加深同样有效" if deeper_pays else "再加深则看不出超出随机误差的好处")
             + "；文章所举的 Transformer 在 minigrad 里尚未实现，没有测量。",
         ),
         _draw(found),

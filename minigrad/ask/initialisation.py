@@ -71,11 +71,12 @@ def answer(quick: bool = False) -> Answer:
             "half that ReLU cuts off.",
         ),
         (
-            f"用 ReLU、{depth} 个隐藏层，在 digits 上训练 {epochs} 轮：权重全零时训练集准确率为 "
-            f"{zero}，太小时为 {tiny}（等于乱猜），太大时为 {huge}，Xavier 为 {xa}，He 为 {hk}。",
-            f"看激活值的标准差就明白原因：从第一个隐藏层到最后一个，权重太大时它变为 {grows} 倍，"
-            f"Xavier 变为 {fades} 倍，He 变为 {keeps} 倍；全零或太小的权重让信号全部消失，"
-            "梯度也就传不回来。",
+            f"用 ReLU、{depth} 个隐藏层，在 digits 上训练 {epochs} 轮：权重全零时训练集准确率"
+            f"为 {zero}，太小时为 {tiny}（等于随机猜测），太大时为 {huge}，Xavier 为 {xa}，"
+            f"He 为 {hk}。",
+            "从激活值的标准差可以看出原因：从第一个隐藏层到最后一个，权重太大时它变为原来的 "
+            f"{grows} 倍，用 Xavier 时变为 {fades} 倍，用 He 时变为 {keeps} 倍；"
+            "全零或太小的权重让信号全部消失，梯度也就传不回来。",
             f"文章举的 Xavier 是为 tanh 设计的，用 tanh 时达到 {tx}（He 为 {th}），“使用更好的初始"
             "化策略”的建议成立；但用 ReLU 时应选 He，它补偿了 ReLU 截掉的那一半。",
         ),

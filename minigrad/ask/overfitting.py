@@ -85,16 +85,16 @@ def answer(quick: bool = False) -> Answer:
             "strength, chosen beforehand: too strong a penalty costs accuracy instead.",
         ),
         (
-            f"不加限制时，网络把 {_SAMPLES} 张图背了下来（{share['none train']}），在另外 "
+            f"不加限制时，网络把 {_SAMPLES} 张图片背了下来（{share['none train']}），在另外 "
             f"{len(data.y_test):,} 张上的准确率为 {share['none test']}；{said['zh', '']}："
             f"数据干净时差别不大（标准误差 {share['standard error']}），早停还得留出 {_KEPT_BACK} "
-            "张图做验证，因此吃亏。",
+            "张图片做验证，因此吃亏。",
             f"如果五分之一的标签是错的，它会把 {share['none train, wrong labels']} 的标签连同错的"
-            f"一起记住，在新图上降到 {share['none test, wrong labels']}；"
+            f"一起记住，在新图片上的准确率降到 {share['none test, wrong labels']}；"
             f"{said['zh', ', wrong labels']}。",
-            f"所以在有错误可学时，文章说的 L1、L2 确实能抑制过拟合，4 种办法中有 {len(helped)} "
-            f"种有效，效果最大的是{_WAYS[best].zh}；每种只取事先选定的一个强度，惩罚太强反而会损失"
-            "准确率。",
+            "所以，当标签中有错误可学时，文章说的 L1、L2 确实能抑制过拟合，"
+            f"4 种办法中有 {len(helped)} 种有效，效果最大的是“{_WAYS[best].zh}”；"
+            "每种只取事先选定的一个强度，惩罚项太强反而会损失准确率。",
         ),
         _draw(results),
     )

@@ -37,7 +37,7 @@ def answer(quick: bool = False) -> Answer:
     n |= {f"gain, {work}": gain for work, gain in gains.items()}
     compiled = one["compiled"] > 0
     better = gains["product"] > 1.1
-    zh_kind = {"processes": "进程", "threads": "线程"}[kind]
+    zh_kind = {"processes": "", "threads": "（以线程代替）"}[kind]
     return Answer(
         numbers=n,
         en=(
@@ -55,15 +55,15 @@ def answer(quick: bool = False) -> Answer:
         ),
         zh=(
             f"两个 {size} × {size} 矩阵相乘，单线程需 {s['product, one']} 毫秒，"
-            f"BLAS 双线程需 {s['product, threads']} 毫秒，两个 rank（{zh_kind}）各算一半的行需 "
+            f"BLAS 双线程需 {s['product, threads']} 毫秒，两个进程{zh_kind}各算一半的行需 "
             f"{s['product, ranks']} 毫秒。",
             f"更新 {count:,} 个参数的一步 Adam"
-            + ("（OpenMP 内核）" if compiled else "（没有编译器，由 NumPy 计算）")
+            + ("（OpenMP 核函数）" if compiled else "（没有编译器，由 NumPy 计算）")
             + f"，单线程需 {s['update, one']} 毫秒，双线程需 {s['update, threads']} 毫秒，"
-            f"两个 rank 需 {s['update, ranks']} 毫秒。",
-            f"在 {core_count()} 个核上，对以运算为主的矩阵乘法，文章的说法"
-            f"{'' if better else '未'}得到证实（快 {gains['product']:.2f} 倍）；"
-            f"参数更新运算少而访存多，快 {gains['update']:.2f} 倍；"
+            f"两个进程需 {s['update, ranks']} 毫秒。",
+            f"在 {core_count()} 个核心上，对以运算为主的矩阵乘法，文章的说法"
+            f"{'' if better else '未'}得到证实（速度是单线程的 {gains['product']:.2f} 倍）；"
+            f"参数更新运算少而访存多，速度是单线程的 {gains['update']:.2f} 倍；"
             "GPU 上成千上万的线程（CUDA）此处没有试验。",
         ),
         figure=_draw(one, two, ranks),

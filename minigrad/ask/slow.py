@@ -46,7 +46,7 @@ def answer(quick: bool = False) -> Answer:
         _Way("plain, float64", "朴素写法、float64", "float64", "formula", kernels=False),
         _Way("float32", "改用 float32", form="formula", kernels=False),
         _Way("in place", "原地更新", form="in_place", kernels=False),
-        _Way("compiled", "编译的内核"),
+        _Way("compiled", "编译的核函数"),
         _Way(f"{cores} threads", f"{cores} 个线程", threads=cores),
     ]
     if gpu := device_count() > 0:
@@ -87,16 +87,16 @@ def answer(quick: bool = False) -> Answer:
             ),
         ),
         (
-            f"同样的训练，在没见过的图上达到 {_TARGET:.0%} 的准确率需要 {zh_steps} 步：朴素的 "
+            f"同样的训练，在未见过的图片上达到 {_TARGET:.0%} 的准确率需要 {zh_steps} 步：朴素的 "
             f"NumPy、float64 用 {ms[0]} 毫秒，float32 用 {ms[1]} 毫秒，原地更新用 {ms[2]} 毫秒，"
-            f"为本机处理器编译的内核用 {ms[3]} 毫秒，速度是最初的 {gain} 倍，而算法丝毫未变。",
+            f"为本机处理器编译的核函数用 {ms[3]} 毫秒，速度是最初的 {gain} 倍，而算法丝毫未变。",
             f"把线程数从 1 改为全部 {cores} 个，用 {ms[4]} 毫秒，速度是单线程的 {speed} 倍："
             + (
                 "在这里增加核心有用。"
                 if pays
-                else "这样小的工作，硬件再多也没有用，线程只会互相等待，还要等机器上的其他程序。"
+                else "任务这么小，硬件再多也没有用，线程要互相等待，还要等机器上的其他程序。"
             ),
-            "所以文章“使用更高性能的硬件”的建议只是办法之一，应当先改进软件；"
+            "所以，文章“使用更高性能的硬件设备”的建议只是办法之一，应当先改进软件；"
             + (
                 f"这里的 GPU 用 {ms[5]} 毫秒。"
                 if gpu

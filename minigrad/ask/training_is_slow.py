@@ -65,7 +65,7 @@ def _tell(n: dict[str, float], width: int, kind: Kind, figure: Any) -> Answer:
     sooner = n["Adam ms"] < n["SGD ms"]
     quicker = n["large batch ms"] < n["small batch ms"]
     ranks = n["ms of two ranks"] < n["ms of one rank"]
-    said = {"processes": "进程", "threads": "线程"}[kind]
+    said = {"processes": "", "threads": "以线程代替，"}[kind]
     return Answer(
         numbers=n,
         en=(
@@ -85,16 +85,17 @@ def _tell(n: dict[str, float], width: int, kind: Kind, figure: Any) -> Answer:
             ),
         ),
         zh=(
-            f"要在未见过的数字上达到 {_TARGET:.0%}，各取 {len(_RATES)} 个学习率中最好的一个："
-            f"Adam 需 {s['Adam steps']} 步、{s['Adam ms']} 毫秒，SGD 需 {s['SGD steps']} 步、"
-            f"{s['SGD ms']} 毫秒，文章的建议{'得到' if sooner else '未得到'}证实。",
+            f"要在未见过的数字上达到 {_TARGET:.0%} 的准确率，"
+            f"各取 {len(_RATES)} 个学习率中最好的一个：Adam 需 {s['Adam steps']} 步、"
+            f"{s['Adam ms']} 毫秒，SGD 需 {s['SGD steps']} 步、{s['SGD ms']} 毫秒，"
+            f"文章的建议{'得到' if sooner else '未得到'}证实。",
             f"用 Adam 时，批大小 512 需 {s['large batch steps']} 步、{s['large batch ms']} 毫秒，"
             f"批大小 8 需 {s['small batch steps']} 步、{s['small batch ms']} 毫秒："
             f"步数更少，时间{'也更短' if quicker else '却并不更短'}。",
-            f"隐藏层 {width} 个单元、批大小 256 时，两个 rank（{said}，各一个线程）需 "
-            f"{s['steps of two ranks']} 步、{s['ms of two ranks']} 毫秒，单个 rank 需 "
+            f"两个隐藏层各 {width} 个单元、批大小为 256 时，两个进程（{said}各用一个线程）需 "
+            f"{s['steps of two ranks']} 步、{s['ms of two ranks']} 毫秒，单个进程需 "
             f"{s['steps of one rank']} 步、{s['ms of one rank']} 毫秒："
-            + ("分布式训练在此划算。" if ranks else "对这么小的模型，文章的另一建议并不划算。"),
+            + ("分布式训练在此划算。" if ranks else "对这么小的模型，文章的另一条建议并不划算。"),
         ),
         figure=figure,
     )

@@ -74,15 +74,15 @@ def answer(quick: bool = False) -> Answer:
             "the direction, and is no evidence of where the trend of real large models leads.",
         ),
         (
-            f"参数从 {p} 个增加到 {q} 个，留出数据上的损失从 {lp} 降到 {lq}；训练图从 {few} "
+            f"参数从 {p} 个增加到 {q} 个，留出数据上的损失从 {lp} 降到 {lq}；训练图片从 {few} "
             f"张增加到 {many} 张，损失从 {lf} 降到 {lm}：文章所说的趋势（更大的模型、更多的数据）"
-            "在小规模上也有道理。",
+            "在小规模上也能看出其道理。",
             f"用幂律拟合：损失 ∝ 参数量^(−{a})（R² {ra}），损失 ∝ 图片数^(−{b})（R² {rb}）；"
-            f"计算量按两者的乘积增长，过一遍数据从 {c} 次运算增加到 {d} 次，因此损失每再减半，"
-            "代价都要翻上几倍。",
-            f"这只是一个容易的数据集、{tests} 张留出的图（每次训练的最佳时刻也由它们选出）、"
-            f"{len(sizes)} 个和 {len(samples)} 个点：能看出方向，但不能证明真正的大模型会走到哪里"
-            "。",
+            f"计算量按两者的乘积增长，遍历一遍数据从 {c} 次运算增加到 {d} 次，因此损失每再减半，"
+            "代价都要成倍增加。",
+            f"这只是一个容易的数据集、{tests} 张留出的图片（每次训练的最佳时刻也由它们选出）、"
+            f"{len(sizes)} 个和 {len(samples)} 个点："
+            "它能显示方向，但不能证明真正的大模型会走向何处。",
         ),
         _draw((sizes, by_size, size_fit), (samples, by_data, data_fit)),
     )

@@ -72,11 +72,11 @@ def answer(quick: bool = False) -> Answer:
         ),
         (
             f"这里把在 digits 上训练 {epochs} 轮能让训练集准确率达到 {_GOOD:.0%} 的学习率算作可用"
-            f"；每隔 {step:g} 个数量级试一个，可用的范围 Adam 有 {adam} 个数量级，SGD 有 {sgd} "
-            f"个{zh_others}；安全范围最宽的是 {_ZH[widest]}。",
-            f"把像素从 0 到 1 换成 0 到 16，两种尺度下都能用的学习率，Adam 有 {both['Adam']:.2f} "
-            f"个数量级，SGD 只有 {both['SGD']:.2f} 个：Adam 用梯度自身的大小去除梯度，SGD "
-            "的步长则随梯度一起变大。",
+            f"；每隔 {step:g} 个数量级试一个，可用学习率的范围，Adam 跨 {adam} 个数量级，"
+            f"SGD 跨 {sgd} 个{zh_others}；安全范围最宽的是“{_ZH[widest]}”。",
+            "把像素的取值从 0 到 1 换成 0 到 16，两种尺度下都可用的学习率，"
+            f"Adam 跨 {both['Adam']:.2f} 个数量级，SGD 跨 {both['SGD']:.2f} 个："
+            "Adam 把梯度除以其自身的大小，SGD 的步长则随梯度一起变大。",
             "因此文章的建议"
             + ("成立" if holds else "在这里不成立")
             + "：Adam 对学习率的选择"
@@ -87,7 +87,7 @@ def answer(quick: bool = False) -> Answer:
     )
 
 
-_ZH = {"SGD": "SGD", "clipped SGD": "裁剪梯度的 SGD", "momentum": "动量法", "Adam": "Adam"}
+_ZH = {"SGD": "SGD", "clipped SGD": "带梯度裁剪的 SGD", "momentum": "动量法", "Adam": "Adam"}
 
 
 def _accuracy(data: Dataset, name: str, rate: float, scale: int, epochs: int) -> float:

@@ -51,12 +51,12 @@ def answer(quick: bool = False) -> Answer:
             "mostly many small steps in place of few exact ones, is what makes it quick.",
         ),
         zh=(
-            f"在遍历 digits {passes} 遍的计算量内，许多随机网络中最好的一个准确率为 {guessed}，"
-            f"随机改动、变好才保留的方法为 {near}。",
+            f"用相当于遍历 digits {passes} 遍的计算量，许多随机网络中最好的一个准确率为 {guessed}，"
+            f"随机改动权重、变好才保留的方法为 {near}。",
             f"每步使用全部样本的梯度下降达到 {descent}，批大小 32 的 SGD 达到 {sgd}，"
             f"学习率衰减的 Adam 达到 {adam}。",
             f"文章的说法{'得到证实' if order else '部分得到证实，次序与预期不同'}："
-            "有了梯度才可能在这点时间内学会，而训练策略（这里主要是以许多小步代替少数精确的大步）"
+            "有了梯度才可能在这点时间内学会，而训练策略（这里主要是以许多小步代替少数精确的步）"
             "使学习变快。",
         ),
         figure=_draw(lines),

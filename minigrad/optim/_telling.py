@@ -43,11 +43,11 @@ _TEXTS = {
     "difference": ("relative difference", "相对差"),
     "parts": (
         "they part at update {step}: a relative difference above {tolerance:g}",
-        "从第 {step} 次更新起分开：相对差超过 {tolerance:g}",
+        "两者在第 {step} 次更新时出现分歧：相对差超过 {tolerance:g}",
     ),
     "agree": (
         "they agree in all {steps} updates, to a relative difference of {tolerance:g}",
-        "{steps} 次更新全部一致：相对差不超过 {tolerance:g}",
+        "两者在全部 {steps} 次更新中一致：相对差不超过 {tolerance:g}",
     ),
 }
 
