@@ -1,0 +1,156 @@
+"""``minigrad explain``: step through a loss of one's own, or through a small network."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad import nn, ops
+from minigrad.autograd import Tensor
+from minigrad.data import load
+from minigrad.distributed.host import launched_rank
+from minigrad.errors import InputError, unknown
+from minigrad.explanation.explanation import Explanation, explain
+from minigrad.explanation.terminal import on_terminal, step_through
+from minigrad.explanation.text import step_text
+from minigrad.language import LANGUAGES, language
+from minigrad.launch import Parser
+
+__all__ = ["main"]
+
+DATA = ("digits", "breast_cancer", "wine", "iris")
+_SAMPLES, _HIDDEN = 4, 16
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Explain what was named; the result is the exit code."""
+    given = _options(words)
+    if given.step is not None and (given.html or given.draw):
+        raise InputError("--step prints one step, and --html and --draw show all: give one of them")
+    lang = language(given.lang)
+    if launched_rank(os.environ):
+        return 0  # every rank would say the same
+    explanation = explain(_loss(given.what), lang=lang)
+    for write, path in ((explanation.to_html, given.html), (explanation.draw, given.draw)):
+        if path:
+            write(path, depth=given.depth)
+            print(path)
+    if given.step is not None:
+        if not 1 <= given.step <= len(explanation):
+            raise InputError(f"--step {given.step}: the steps are 1 to {len(explanation)}")
+        print(step_text(explanation, explanation[given.step - 1]))
+    elif not (given.html or given.draw):
+        _show(explanation)
+    return 0
+
+
+def _options(words: Sequence[str] | None) -> Any:
+    parser = Parser(
+        prog="minigrad explain",
+        description="Step through forward and backward of a computation: a step per key in a "
+        "terminal, else as numbered text.",
+        epilog="for example: minigrad explain digits; minigrad explain mine.py:loss, where the "
+        "function loss takes no arguments and returns a scalar Tensor",
+    )
+    parser.add_argument(
+        "what",
+        metavar="WHAT",
+        help=f"FILE.py:function, or a data set for a small network: {', '.join(DATA)}",
+    )
+    parser.add_argument("--lang", metavar="LANG", help=f"{' or '.join(LANGUAGES)}")
+    parser.add_argument("--html", metavar="FILE", help="write a page to step through instead")
+    parser.add_argument("--draw", metavar="FILE", help="draw the graph instead: .svg, .png or .pdf")
+    parser.add_argument(
+        "--depth", type=int, metavar="N", help="draw modules N levels down as one box each"
+    )
+    parser.add_argument("--step", type=int, metavar="N", help="print this step alone")
+    return parser.parse_args(words)
+
+
+def _show(explanation: Explanation) -> None:
+    if on_terminal():
+        step_through(explanation)
+        return
+    try:
+        print(explanation)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _loss(what: str) -> Tensor:
+    """The scalar that ``what`` names."""
+    file, colon, name = what.rpartition(":")
+    if colon:
+        return _returned(Path(file), name)
+    if what.endswith(".py"):
+        raise InputError(
+            f"'{what}' names a file: name the function too, as in '{what}:loss', which returns the "
+            "scalar Tensor to explain"
+        )
+    if what not in DATA:
+        raise unknown("data set or FILE.py:function", what, DATA)
+    return _network(what)
+
+
+def _network(name: str) -> Tensor:
+    """The loss of a small network on a few samples."""
+    data, rng = load(name), np.random.default_rng(0)
+    model = nn.Sequential(
+        nn.Dense(data.features, _HIDDEN, rng=rng),
+        nn.ReLU(),
+        nn.Dense(_HIDDEN, data.classes, rng=rng),
+    )
+    x = Tensor(data.x_train[:_SAMPLES], name="x")
+    loss = ops.cross_entropy(model(x), Tensor(data.y_train[:_SAMPLES], name="labels"))
+    loss.name = "loss"
+    return loss
+
+
+def _returned(file: Path, name: str) -> Tensor:
+    """What the function ``name`` of ``file`` returns."""
+    if not file.is_file():
+        raise InputError(f"there is no file '{file}': give FILE.py:function")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise InputError(f"'{file}' is no Python file: give FILE.py:function")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+        function = getattr(module, name, None)
+        if not callable(function):
+            own = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
+            raise unknown(f"function in {file}", name, own)
+        found = function()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"'{file}' raised {_where(error, file)}; mend that first") from error
+    finally:
+        sys.path.remove(str(file.resolve().parent))
+    if not isinstance(found, Tensor):
+        raise InputError(
+            f"'{name}' of {file} returned {type(found).__name__}: it should return the scalar "
+            "Tensor to explain, such as a loss"
+        )
+    return found
+
+
+def _where(error: Exception, file: Path) -> str:
+    """The error, and the last line of ``file`` that led to it."""
+    lines, trace = [], error.__traceback__
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename) == file:
+            lines.append(trace.tb_lineno)
+        trace = trace.tb_next
+    line = lines[-1] if lines else getattr(error, "lineno", None)
+    at = f" in line {line}" if line else ""
+    return f"{type(error).__name__}{at}: {error}"
