@@ -422,16 +422,18 @@ def test_a_loss_that_is_not_finite(
 
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files as POSIX can")
 def test_a_full_disk_leaves_the_old_checkpoint(here: Path, quick: None) -> None:
-    import resource
-
     words = ["train", "iris", "--schedule", "constant"]
     assert cli.main([*words, "--epochs", "1"]) == 0
     path = here / "runs" / "iris" / "checkpoint.safetensors"
     old = path.read_bytes()
+    limited = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
     job = subprocess.run(
-        [sys.executable, "-m", "minigrad", *words, "--epochs", "3", "--resume"],
+        [sys.executable, "-c", limited, "-m", "minigrad", *words, "--epochs", "3", "--resume"],
         env=os.environ | {"PYTHONPATH": ROOT}, capture_output=True, text=True, check=False,
-        timeout=60, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+        timeout=60,
     )  # fmt: skip
     assert job.returncode == 2
     assert re.fullmatch(

@@ -49,7 +49,7 @@ CASES = {
     "a % b + c": r"\left(a \bmod b\right) + c",
     "a @ b @ c": r"a\,b\,c",
     "a @ (b * c)": r"a\,\left(b\,c\right)",
-    "a * b @ c": r"a\,b\,c",
+    "a * b @ c": r"\left(a\,b\right)\,c",
     "X @ X": r"X\,X",
     "x.T @ g": r"x^{\top}\,g",
     "x.T ** 2": r"\left(x^{\top}\right)^{2}",

@@ -1,7 +1,7 @@
 """The graph: nodes, leaves, and the walk that runs the gradient rules over them.
 
-A node points to the nodes of its inputs, never to a Tensor, so there are no reference cycles and
-a graph is freed with its loss. The walk visits every node once, newest first: an op's inputs
+A node points to the nodes of its inputs, never to a Tensor, so the engine makes no reference cycles
+and a graph is freed with its loss. The walk visits every node once, newest first: an op's inputs
 exist before its output, so the order of creation is a topological order, and it is the same on
 every rank. It is a loop, not a recursion, so depth costs nothing.
 """
@@ -251,6 +251,8 @@ def propagate(
                     grads[edge] = gradient
         if not retain_graph:
             node.kept = None
+            if node.made_by:  # a loss that is kept should not hold the model
+                node.made_by = ()
 
 
 def _writable(edge: Node | Leaf, node: Node) -> Array | None:

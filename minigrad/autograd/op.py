@@ -10,10 +10,11 @@
 
 A rule says how the gradient ``g`` that arrives at the output goes on to one input, and names
 what it needs: ``g``, ``y`` (the output), an input or another argument by its name, ``NAME_shape``
-(an input's shape), ``xp`` (the array module). Only what some rule names is kept, and only if that
-rule will run: ``mul`` by a constant keeps one array, ``add`` none. Broadcasting, order and adding
-up are the engine's business. ``joint=(("x", "scale"), rule)`` gives several inputs one rule that
-returns a gradient for each; it may also name ``wants``, a flag for each input.
+(an input's shape), ``xp`` (the array module). Of the graph's arrays only what some rule names is
+kept, and only if that rule will run: ``add`` keeps none. Arguments outside the graph are all kept,
+so that an explanation can run the op again: ``y + noise`` holds noise until backward. Broadcasting,
+order and adding up are the engine's business. ``joint=(("x", "scale"), rule)`` gives several inputs
+one rule that returns a gradient for each; it may also name ``wants``, a flag for each input.
 
 A rule may also name ``out``, last: the array that its result may be written to and returned as, or
 ``None``. It is a leaf's gradient buffer, and saves making an array only to copy it there.

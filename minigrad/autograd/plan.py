@@ -131,8 +131,7 @@ class Plan:
     pool (xp, g, wants, *kept), each target pairs a place in the rule's result (``None`` for the
     whole of it) with the edge it goes to, and ``writes`` says that the rule takes ``out`` too.
     ``kept_edges`` are the edges whose data is kept. What is no part of the graph, numbers, shapes
-    and arrays without a gradient, is kept as well, so that :meth:`arguments` can run the op again:
-    it is there anyway, and an explanation is made of it.
+    and arrays without a gradient, is kept as well, so that :meth:`arguments` can run the op again.
     """
 
     def __init__(self, op: Op, wants: int) -> None:

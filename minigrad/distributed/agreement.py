@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 
 import minigrad
@@ -125,6 +124,7 @@ def agree(model: Module, optimizer: Optimizer, mesh: Mesh, reducer: Reducer) -> 
             "layout": repr(mesh),
             "optimizer": type(optimizer).__name__,
             "learning rate": str(optimizer.lr),
+            "hyper-parameters": _settings(optimizer),
         },
         "all ranks of a job must run alike; install the same minigrad, choose the same --device "
         "and options for all",
@@ -144,6 +144,29 @@ def agree(model: Module, optimizer: Optimizer, mesh: Mesh, reducer: Reducer) -> 
     )
     trained = [span.name for arena in arenas for span in arena.spans]
     same_model(mesh.data, model.state_dict(), trained)
-    layers = re.sub(r" at 0x[0-9a-f]+|\s+", " ", repr(model))  # activations have no state
-    all_alike(mesh.data, {"model": layers}, "replicas are the same model; build it alike on all")
+    layers = _layers(model)
+    all_alike(mesh.data, {"layers": str(len(layers))}, _BUILD)
+    all_alike(mesh.data, {f"layer {i}": layer for i, layer in enumerate(layers)}, _BUILD)
     compare_replicas(mesh.tensor, undivided(model))
+
+
+_OURS = ("minigrad.nn.layers", "minigrad.nn.dropout", "minigrad.nn.normalisation")
+_BUILD = "replicas are the same model; build it alike on all ranks"
+
+
+def _settings(optimizer: Optimizer) -> str:
+    """All groups' hyper-parameters; of a schedule, its class."""
+    return "; ".join(
+        f"{group} {key}={type(value).__name__ if callable(value) else value}"
+        for group, settings in optimizer.groups.items()
+        for key, value in settings.items()
+    )
+
+
+def _layers(model: Module) -> list[str]:
+    """What has no state and yet must agree: each layer's class, with the options of ours."""
+    return [
+        f"{path} {module!r}" if type(module).__module__ in _OURS else type(module).__name__
+        for path, module in model.named_modules()
+        if not any(isinstance(value, Module) for _, value in module._members())
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.step is not None and (given.html or given.draw):
         raise InputError("--step prints one step, and --html and --draw show all: give one of them")
     lang = language(given.lang)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a Σ where the encoding has none
     if launched_rank(os.environ):
         return 0  # every rank would say the same
     explanation = explain(_loss(given.what), lang=lang)
@@ -117,25 +120,27 @@ def _returned(file: Path, name: str) -> Tensor:
     """What the function ``name`` of ``file`` returns."""
     if not file.is_file():
         raise InputError(f"there is no file '{file}': give FILE.py:function")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module_name = f"explained_{file.stem}"  # so that random.py is not taken for Python's own
+    spec = importlib.util.spec_from_file_location(module_name, file.resolve())
     if spec is None or spec.loader is None:
         raise InputError(f"'{file}' is no Python file: give FILE.py:function")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module
+    sys.modules[module_name] = module
     sys.path.insert(0, str(file.resolve().parent))
     try:
         spec.loader.exec_module(module)
         function = getattr(module, name, None)
-        if not callable(function):
-            own = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
-            raise unknown(f"function in {file}", name, own)
-        found = function()
-    except InputError:
-        raise
-    except Exception as error:
+        if callable(function):
+            found = function()
+    except (Exception, SystemExit) as error:
         raise InputError(f"'{file}' raised {_where(error, file)}; mend that first") from error
     finally:
         sys.path.remove(str(file.resolve().parent))
+    if not callable(function):
+        own = [name for name, value in vars(module).items() if inspect.isfunction(value)]
+        if own:
+            raise unknown(f"function in {file}", name, own)
+        raise InputError(f"{file} has no function, so no '{name}' that would return a Tensor")
     if not isinstance(found, Tensor):
         raise InputError(
             f"'{name}' of {file} returned {type(found).__name__}: it should return the scalar "
@@ -144,11 +149,11 @@ def _returned(file: Path, name: str) -> Tensor:
     return found
 
 
-def _where(error: Exception, file: Path) -> str:
+def _where(error: BaseException, file: Path) -> str:
     """The error, and the last line of ``file`` that led to it."""
     lines, trace = [], error.__traceback__
     while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == file:
+        if Path(trace.tb_frame.f_code.co_filename) == file.resolve():
             lines.append(trace.tb_lineno)
         trace = trace.tb_next
     line = lines[-1] if lines else getattr(error, "lineno", None)

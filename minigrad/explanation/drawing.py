@@ -79,7 +79,9 @@ def svg(explanation: Explanation, depth: int | None = None) -> str:
     them. ``depth`` and errors as in :func:`draw`.
     """
     text = _render(explanation, depth, "svg").decode()
-    return re.sub(r"<!--.*?-->\n", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\n", "", text[text.index("<svg") :], flags=re.DOTALL)
+    fonts = f' font-family="{_FONTS}"'
+    return text.replace(fonts, "").replace("<svg", f"<svg{fonts}", 1)
 
 
 def boxes(explanation: Explanation, depth: int | None = None) -> dict[int, str]:
@@ -123,18 +125,18 @@ def _frames(explanation: Explanation, path: str) -> tuple[str, ...]:
 
 def _render(explanation: Explanation, depth: int | None, format: str) -> bytes:
     found = _boxes(explanation, depth)
-    source = "\n".join(_source(explanation, found))
+    source = "\n".join(_source(explanation, found, dpi=144 if format == "png" else 72))
     graph = require("pygraphviz", "explain").AGraph(string=source)
     with contextlib.redirect_stderr(io.StringIO()):  # it warns of more than 1000 nodes
         picture: bytes = graph.draw(format=format, prog="dot")
     return picture
 
 
-def _source(explanation: Explanation, found: list[_Box]) -> Iterator[str]:
+def _source(explanation: Explanation, found: list[_Box], dpi: int) -> Iterator[str]:
     """The graph in Graphviz's language."""
     lines = "polyline" if len(found) > _LARGE else "true"
     yield f"digraph {{ rankdir=TB bgcolor=transparent splines={lines} ranksep=0.3 nodesep=0.25"
-    yield f'fontname="{_FONTS}" fontsize=11 fontcolor="#444444" dpi=96 pad=0.15'
+    yield f'dpi={dpi} fontname="{_FONTS}" fontsize=11 fontcolor="#444444" pad=0.15'
     if len(found) > _LARGE:
         yield "nslimit=2 nslimit1=2 mclimit=0.5"
     yield f'node [fontname="{_FONTS}" fontsize=11 fontcolor="#111111" margin="0.12,0.07"]'
@@ -252,5 +254,6 @@ def _row(values: object) -> str:
 def _text(name: str) -> str:
     """A name as text for a label: short, and without what XML cannot hold."""
     name = name if len(name) <= _LONG else f"{name[: _LONG - 1]}…"
-    text = escape("".join(c if c.isprintable() else "�" for c in name), quote=False)
-    return text.replace("\\", "&#92;")  # Graphviz would take \\N for the node's name
+    name = "".join(c if c.isprintable() else " " if c.isspace() else "�" for c in name)
+    text = escape(name, quote=False)
+    return text.replace("\\", "\\\\")  # else Graphviz would take \N for the node's name

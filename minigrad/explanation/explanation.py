@@ -38,7 +38,7 @@ class Explanation(Sequence[Step]):
         self.vertices = list(vertices)
         self.lang = language(lang)
         self.modules = name_modules(self.vertices)
-        self._checks: dict[int, Check | None] = {}
+        self._checks: dict[Contribution, Check | None] = {}
         ways = [*(("forward", v) for v in self.vertices), *(("backward", v) for v in self._back())]
         self.steps = [Step(i, phase, v) for i, (phase, v) in enumerate(ways, 1)]  # type: ignore[arg-type]
 
@@ -69,19 +69,32 @@ class Explanation(Sequence[Step]):
 
     def check(self, contribution: Contribution) -> Check | None:
         """The rule's result beside a central difference; worked out when first asked for."""
-        key = id(contribution)
-        if key not in self._checks:
-            self._checks[key] = check(contribution)
-        return self._checks[key]
+        if contribution not in self._checks:
+            self._checks[contribution] = check(contribution)
+        return self._checks[contribution]
 
     def vertex(self, tensor: Tensor | str) -> Vertex:
-        """The vertex of a Tensor of this computation, or of a name."""
-        for vertex in self.vertices:
-            if vertex.name == tensor if isinstance(tensor, str) else vertex.node is tensor._node:
-                return vertex
-        name = tensor if isinstance(tensor, str) else tensor.name or f"of shape {tensor.shape}"
-        known = ", ".join(vertex.name for vertex in self.vertices if vertex.name)
-        raise InputError(f"there is no Tensor '{name}' in this computation; its names are {known}")
+        """The vertex of a Tensor of this computation, or of a name or label such as v7."""
+        if isinstance(tensor, str):
+            found = [vertex for vertex in self.vertices if vertex.label == tensor]
+            what = f"Tensor '{tensor}'"
+        else:
+            node, data = tensor._node, tensor._data
+            found = [
+                vertex
+                for vertex in self.vertices
+                if (vertex.node is node if node is not None else vertex.origin is data)
+            ]
+            what = f"such Tensor, '{tensor.name}' of shape {tensor.shape},"
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(
+                f"{len(found)} Tensors of this computation are called '{tensor}': give the Tensor "
+                "itself, or names that differ"
+            )
+        known = ", ".join(vertex.label for vertex in self.vertices[:20])
+        raise InputError(f"there is no {what} in this computation, but there are {known}")
 
     def gradient(self, tensor: Tensor | str) -> Array:
         """dL/d(tensor), what backward would add to its ``grad``."""
@@ -97,7 +110,7 @@ class Explanation(Sequence[Step]):
 
     def __repr__(self) -> str:
         return (
-            f"<Explanation of {self.loss.label} = {float(self.loss.value):g}, {len(self)} steps: "
+            f"<Explanation of {self.loss.label} = {self.loss.value.item():g}, {len(self)} steps: "
             "print it, or .to_html('steps.html')>"
         )
 
@@ -138,7 +151,8 @@ def explain(loss: Tensor, *, lang: str | None = None) -> Explanation:
 
     Call it before ``loss.backward()``, which frees the graph; nothing is added to any ``grad``.
     ``loss`` is a scalar. Names come from ``tensor.name = "w1"`` and from the layers' paths. The
-    forward is run once more: on several ranks with ops that communicate, all call it together.
+    forward is run once more, and hooks are called: on several ranks with ops that communicate, all
+    call it together.
     ``lang`` is "en" or "zh"; by default the locale's. Raises :class:`InputError` where ``loss`` is
     no scalar, where nothing behind it wants a gradient, where backward has freed the graph, and
     where data that it used has been overwritten since. (Backpropagation: D1 §3.2.)

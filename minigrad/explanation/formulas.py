@@ -7,13 +7,58 @@ several statements.
 
 from __future__ import annotations
 
-from minigrad.autograd import Op
-from minigrad.explanation.graph import Contribution
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from minigrad.explanation.graph import Contribution, Vertex
 from minigrad.latex import formula_of
 
 __all__ = ["FORWARD", "RULES", "forward_formula", "rule_formula"]
 
-FORWARD = {
+Given = Mapping[str, Any]
+"""The plain arguments of one application, by name; arrays are there as they are."""
+
+
+def _cases(first: str, condition: str, other: str) -> str:
+    return (
+        rf"\begin{{cases}} {first} & \text{{if }} {condition} \\ {other} & \text{{otherwise}} "
+        r"\end{cases}"
+    )
+
+
+def _clip(given: Given) -> str:
+    inner = "x" if given["low"] is None else r"\max(x,\ \mathrm{low})"
+    return inner if given["high"] is None else rf"\min({inner},\ \mathrm{{high}})"
+
+
+def _smoothed(given: Given) -> str:
+    label = r"z_{\mathrm{labels}}"
+    if given["smoothing"]:
+        share = f"{given['smoothing']:g}"
+        label = rf"(1 - {share})\,{label} - {share}\,\overline{{z}}"
+    return rf"\ln \sum_k e^{{z_k}} - {label},\quad z = \mathrm{{logits}}"
+
+
+def _turned(x: str) -> Callable[[Given], str]:
+    return lambda given: (
+        rf"{x}^{{\top}}" if given["axes"] is None else rf"\operatorname{{transpose}}({x})"
+    )
+
+
+def _spread_of(power: str) -> Callable[[Given], str]:
+    def formula(given: Given) -> str:
+        n = f"n - {given['ddof']}" if given["ddof"] else "n"
+        return power % rf"\frac{{1}}{{{n}}} \sum_k (x_k - \mu)^{{2}}"
+
+    return formula
+
+
+def _per_count(formula: str) -> Callable[[Given], str]:
+    return lambda given: formula % (f"(n - {given['ddof']})" if given["ddof"] else "n")
+
+
+FORWARD: dict[str, str | Callable[[Given], str]] = {
     "abs": r"|x|",
     "add": r"a + b",
     "all_reduce": r"\sum_{r} x^{(r)}",
@@ -22,17 +67,17 @@ FORWARD = {
     "bias_relu": r"\max(z + b,\ 0)",
     "binary_cross_entropy": r"\max(z, 0) - z\,t + \ln(1 + e^{-|z|})",
     "broadcast_to": r"x",
-    "clip": r"\min(\max(x,\ \mathrm{low}),\ \mathrm{high})",
+    "clip": _clip,
     "concatenate": r"[\,t_0,\ t_1,\ \ldots\,]",
     "copy_to_ranks": r"x",
     "cos": r"\cos x",
-    "cross_entropy": r"\ln \sum_k e^{z_k} - z_{\mathrm{label}}",
+    "cross_entropy": _smoothed,
     "cumsum": r"y_i = \sum_{j \le i} x_j",
-    "dense": r"x\,W + b",
+    "dense": lambda given: r"x\,W" if given["b"] is None else r"x\,W + b",
     "div": r"\frac{a}{b}",
     "dropout": r"\frac{x \odot \mathrm{mask}}{1 - \mathrm{rate}}",
     "einsum": r"\sum t_0\,t_1 \cdots",
-    "elu": r"\begin{cases} x & x > 0 \\ \alpha\,(e^{x} - 1) & x \le 0 \end{cases}",
+    "elu": _cases("x", "x > 0", r"\alpha\,(e^{x} - 1)"),
     "embedding": r"W_{\mathrm{ids}}",
     "exp": r"e^{x}",
     "expand_dims": r"x",
@@ -42,11 +87,10 @@ FORWARD = {
     "gelu": r"\frac{x}{2}\left(1 + \tanh\left(\sqrt{\tfrac{2}{\pi}}\,"
     r"(x + 0.044715\,x^{3})\right)\right)",
     "getitem": r"x_{\mathrm{index}}",
-    "huber": r"\begin{cases} d^{2}/2 & |d| \le \delta \\ "
-    r"\delta\,(|d| - \delta/2) & |d| > \delta \end{cases}",
+    "huber": _cases(r"d^{2}/2", r"|d| \le \delta", r"\delta\,(|d| - \delta/2)"),
     "layer_norm": r"\frac{x - \mu}{\sqrt{\sigma^{2} + \epsilon}} \odot \mathrm{scale} + "
     r"\mathrm{shift}",
-    "leaky_relu": r"\begin{cases} x & x > 0 \\ \mathrm{slope}\,x & x \le 0 \end{cases}",
+    "leaky_relu": _cases("x", "x > 0", r"\mathrm{slope}\,x"),
     "log": r"\ln x",
     "log1p": r"\ln(1 + x)",
     "log_softmax": r"x - \ln \sum_k e^{x_k}",
@@ -57,12 +101,12 @@ FORWARD = {
     "mean": r"\frac{1}{n} \sum_k x_k",
     "min": r"\min_k x_k",
     "minimum": r"\min(a, b)",
-    "mul": r"a \odot b",
+    "mul": r"a \cdot b",
     "neg": r"-x",
     "norm": r"\sqrt{\sum_k x_k^{2}}",
-    "pad": r"x",
+    "pad": r"\operatorname{pad}(x)",
     "pow": r"a^{b}",
-    "prelu": r"\begin{cases} x & x > 0 \\ \mathrm{slope}\,x & x \le 0 \end{cases}",
+    "prelu": _cases("x", "x > 0", r"\mathrm{slope}\,x"),
     "prod": r"\prod_k x_k",
     "reduce_from_ranks": r"\sum_{r} x^{(r)}",
     "relu": r"\max(x, 0)",
@@ -78,15 +122,15 @@ FORWARD = {
     "square": r"x^{2}",
     "squeeze": r"x",
     "stack": r"[\,t_0,\ t_1,\ \ldots\,]",
-    "std": r"\sqrt{\frac{1}{n} \sum_k (x_k - \mu)^{2}}",
+    "std": _spread_of(r"\sqrt{%s}"),
     "sub": r"a - b",
     "sum": r"\sum_k x_k",
     "swapaxes": r"x^{\top}",
     "tanh": r"\tanh x",
     "to": r"x",
-    "transpose": r"x^{\top}",
-    "var": r"\frac{1}{n} \sum_k (x_k - \mu)^{2}",
-    "where": r"\begin{cases} a & \mathrm{condition} \\ b & \mathrm{else} \end{cases}",
+    "transpose": _turned("x"),
+    "var": _spread_of("%s"),
+    "where": _cases("a", r"\mathrm{condition}", "b"),
 }
 """The right side of y = …, by the name of the op."""
 
@@ -98,21 +142,17 @@ _RANKS = {
     ("reduce_from_ranks", "x"): _G,
     ("scatter_to_ranks", "x"): rf"[\,{_G}^{{(0)}},\ {_G}^{{(1)}},\ \ldots\,]",
 }
-_SAME = {
-    (name, "x"): _G
-    for name in ("astype", "broadcast_to", "expand_dims", "reshape", "squeeze", "to")
-}
-RULES = {
+_SAME = {(name, "x"): _G for name in ("expand_dims", "reshape", "squeeze", "to")}
+RULES: dict[tuple[str, str], str | Callable[[Given], str]] = {
     **_RANKS,
     **_SAME,
     ("bias_gelu", "b"): rf"{_G} \odot \operatorname{{gelu}}'(z + b)",
     ("bias_gelu", "z"): rf"{_G} \odot \operatorname{{gelu}}'(z + b)",
     ("bias_relu", "b"): rf"{_G}\,[y > 0]",
     ("bias_relu", "z"): rf"{_G}\,[y > 0]",
-    ("binary_cross_entropy", "z"): rf"{_G}\,(\sigma(z) - t)",
     ("clip", "x"): rf"{_G}\,[\mathrm{{low}} \le x \le \mathrm{{high}}]",
-    ("concatenate", "tensors"): rf"{_G}_{{\mathrm{{part\ of\ }} t}}",
-    ("cross_entropy", "logits"): rf"{_G}\,(\operatorname{{softmax}}(z) - t)",
+    ("concatenate", "tensors"): rf"{_G}_{{\mathrm{{its\ part}}}}",
+    ("cross_entropy", "logits"): rf"{_G}\,(\operatorname{{softmax}}(\mathrm{{logits}}) - t)",
     ("cumsum", "x"): rf"\sum_{{j \ge i}} {_G}_j",
     ("dense", "W"): rf"x^{{\top}}\,{_G}",
     ("dropout", "x"): rf"\frac{{{_G} \odot \mathrm{{mask}}}}{{1 - \mathrm{{rate}}}}",
@@ -122,8 +162,9 @@ RULES = {
     ("getitem", "x"): rf"\bar{{x}}_{{\mathrm{{index}}}} \mathrel{{+}}= {_G}",
     ("layer_norm", "scale"): rf"{_G} \odot \frac{{x - \mu}}{{\sqrt{{\sigma^{{2}} + \epsilon}}}}",
     ("layer_norm", "shift"): _G,
-    ("layer_norm", "x"): r"\frac{h - \overline{h} - z\,\overline{h z}}"
-    rf"{{\sqrt{{\sigma^{{2}} + \epsilon}}}},\quad h = {_G} \odot \mathrm{{scale}}",
+    ("layer_norm", "x"): r"\frac{h - \operatorname{mean}(h) - z\,\operatorname{mean}(h\,z)}"
+    rf"{{\sqrt{{\sigma^{{2}} + \epsilon}}}},\quad h = {_G} \odot \mathrm{{scale}},"
+    r"\quad z = \frac{x - \mu}{\sqrt{\sigma^{2} + \epsilon}}",
     ("logsumexp", "x"): rf"{_G}\,e^{{x - y}}",
     ("matmul", "a"): rf"{_G}\,b^{{\top}}",
     ("matmul", "b"): rf"a^{{\top}}\,{_G}",
@@ -135,40 +176,56 @@ RULES = {
     ("pow", "a"): rf"{_G}\,b\,a^{{b - 1}}",
     ("pow", "b"): rf"{_G}\,y\,\ln a",
     ("prod", "x"): rf"{_G}\,\prod_{{k \ne i}} x_k",
-    ("scatter", "x"): rf"{_G}_{{\mathrm{{index}}}}",
     ("silu", "x"): rf"{_G}\,\sigma(x)\,(1 + x\,(1 - \sigma(x)))",
-    ("softplus", "x"): rf"{_G}\,\sigma(x)",
-    ("stack", "tensors"): rf"{_G}_{{\mathrm{{part\ of\ }} t}}",
-    ("std", "x"): rf"{_G}\,\frac{{x - \mu}}{{n\,y}}",
+    ("stack", "tensors"): rf"{_G}_{{\mathrm{{its\ part}}}}",
+    ("std", "x"): _per_count(rf"{_G}\,\frac{{x - \mu}}{{%s\,y}}"),
     ("sum", "x"): _G,
     ("swapaxes", "x"): rf"{_G}^{{\top}}",
-    ("transpose", "x"): rf"{_G}^{{\top}}",
-    ("var", "x"): rf"{_G}\,\frac{{2}}{{n}}\,(x - \mu)",
+    ("transpose", "x"): _turned(_G),
+    ("var", "x"): _per_count(rf"{_G}\,\frac{{2}}{{%s}}\,(x - \mu)"),
 }
 """The right side of \bar{argument} = …, by op and argument, where the code is more than that."""
 
 
-def forward_formula(op: Op) -> str:
+def forward_formula(vertex: Vertex) -> str:
     """y = …; of an op that is not minigrad's, its name and its arguments."""
-    right = FORWARD.get(op.name) if op.forward.__module__.startswith("minigrad.") else None
+    op = vertex.op
+    assert op is not None
+    right = FORWARD.get(op.name) if _own(vertex) else None
     if right is None:
         name = op.name.replace("_", r"\_")
-        arguments = ", ".join(n.replace("_", r"\_") for n in op.inputs or op.names)
-        right = rf"\operatorname{{{name}}}({arguments})"
-    return right if right.startswith("y_") else f"y = {right}"
+        right = rf"\operatorname{{{name}}}({', '.join(map(_upright, op.inputs or op.names))})"
+    text = right if isinstance(right, str) else right(_given(vertex))
+    return text if text.startswith("y_") else f"y = {text}"
 
 
 def rule_formula(contribution: Contribution) -> str:
     """The gradient rule as a formula; "" for one of several statements that has none here."""
-    op, argument = contribution.source.op, contribution.argument.partition("[")[0]
-    assert op is not None
-    right = (
-        RULES.get((op.name, argument)) if op.forward.__module__.startswith("minigrad.") else None
-    )
+    source, (argument, _, place) = contribution.source, contribution.argument.partition("[")
+    assert source.op is not None
+    right = RULES.get((source.op.name, argument)) if _own(source) else None
     if right is None:
         right = formula_of(contribution.rule, {"g": _G})
-    if right is None or "+}=" in right:
-        return right or ""
-    short = argument.replace("_", r"\_")
-    over = rf"\bar{{{short}}}" if len(short) == 1 else rf"\overline{{\mathrm{{{short}}}}}"
-    return f"{over} = {right}"
+        if right is None:
+            return ""
+    text = right if isinstance(right, str) else right(_given(source))
+    if "+}=" in text:
+        return text
+    short = _upright(argument)
+    over = rf"\bar{{{short}}}" if len(short) == 1 else rf"\overline{{{short}}}"
+    return f"{over}{f'_{{{place[:-1]}}}' if place else ''} = {text}"
+
+
+def _own(vertex: Vertex) -> bool:
+    """Whether the op is minigrad's, and these tables speak of it."""
+    return vertex.op is not None and vertex.op.forward.__module__.startswith("minigrad.")
+
+
+def _given(vertex: Vertex) -> dict[str, Any]:
+    return {a.name: a.constant if a.vertex is None else a.vertex.value for a in vertex.arguments}
+
+
+def _upright(name: str) -> str:
+    """A name of several letters stands upright."""
+    escaped = name.replace("_", r"\_")
+    return name if re.fullmatch(r"\w", name) else rf"\mathrm{{{escaped}}}"

@@ -6,10 +6,11 @@ numbers in between are what it computed, so calls lie in each other like bracket
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from minigrad.autograd import Leaf, Node
+from minigrad.autograd import Leaf, Node, Tensor
 from minigrad.explanation.graph import Vertex
 from minigrad.nn import Module
 
@@ -39,13 +40,21 @@ def name_modules(vertices: Sequence[Vertex]) -> dict[str, Module]:
     calls.sort(key=lambda call: (call.begin, -call.end))
     paths, names = _paths(_outermost(calls))
     used: dict[str, Module] = {}
+    waiting, inside = iter([*calls, None]), list[_Call]()
+    coming = next(waiting)
     for vertex in vertices:
         if isinstance(vertex.node, Node):
-            inside = [c for c in calls if c.begin < vertex.node.number <= c.end]
-            if inside:
-                module = inside[-1].module
-                vertex.module = paths.get(id(module), type(module).__name__)
-                used |= {paths[id(c.module)]: c.module for c in inside if id(c.module) in paths}
+            number = vertex.node.number
+            while coming is not None and coming.begin < number:
+                while inside and inside[-1].end < coming.begin:
+                    inside.pop()
+                inside.append(coming)
+                coming = next(waiting)
+            while inside and inside[-1].end < number:
+                inside.pop()
+            for call in inside:  # one that was made during the call has no path
+                vertex.module = paths.get(id(call.module), type(call.module).__name__)
+                used[vertex.module] = call.module
         elif isinstance(vertex.node, Leaf) and vertex.node in names:
             vertex.module, name = names[vertex.node]
             vertex.name = vertex.name or name
@@ -64,17 +73,24 @@ def _outermost(calls: Sequence[_Call]) -> list[Module]:
 
 
 def _paths(roots: Sequence[Module]) -> tuple[dict[int, str], dict[Leaf, tuple[str, str]]]:
-    """Paths of modules by id, and (path of the module, name) of parameters by leaf."""
+    """Paths of modules by id, and (path of the module, name) of parameters by leaf.
+
+    A parameter's name is its path in the model, with the model's before it where there are several.
+    """
     paths: dict[int, str] = {}
     names: dict[Leaf, tuple[str, str]] = {}
+    kinds = Counter(type(root).__name__ for root in roots)
+    met: Counter[str] = Counter()
     for root in roots:
-        title = type(root).__name__
-        taken = sum(path.partition(".")[0].partition(" ")[0] == title for path in paths.values())
-        top = f"{title} {taken + 1}" if taken and title in paths.values() else title
+        top = type(root).__name__
+        met[top] += 1
+        if kinds[top] > 1:
+            top = f"{top} {met[top]}"
         for path, module in root.named_modules():
-            paths.setdefault(id(module), f"{top}.{path}" if path else top)
-        for name, parameter in root.named_parameters().items():
-            if isinstance(parameter._node, Leaf):
-                inside = name.rpartition(".")[0]
-                names.setdefault(parameter._node, (f"{top}.{inside}" if inside else top, name))
+            here = paths.setdefault(id(module), f"{top}.{path}" if path else top)
+            for name, value in module._members():
+                if isinstance(value, Tensor) and isinstance(value._node, Leaf):
+                    own = f"{path}.{name}" if path else name
+                    full = f"{top}.{own}" if len(roots) > 1 else own
+                    names.setdefault(value._node, (here, full))
     return paths, names

@@ -14,6 +14,7 @@ from minigrad.errors import InputError, unknown
 from minigrad.explanation.story import shown
 from minigrad.explanation.texts import say
 from minigrad.language import language
+from minigrad.train.together import together
 
 __all__ = ["RanksExplanation", "Shared", "explain_ranks"]
 
@@ -81,21 +82,23 @@ def explain_ranks(
     as a step leaves them, ready for ``parallel.step()``. A rank's gradient is the mean over its
     own samples and its weight is its share of all samples, so the sum is the mean over all. Raises
     :class:`InputError` where ranks hold parts of the model or of the gradient (tensor and pipeline
-    parallelism, ZeRO), or average parameters instead.
+    parallelism, ZeRO), or average parameters instead, and where a rank has no losses of samples.
     """
     lang = language(lang)
     if parallel.mesh.model.size > 1 or parallel.reducer.over is not None:
         raise InputError(
-            "explain_ranks shows replicas that sum whole gradients, but here a rank holds a part "
-            f"of the model or of the gradient ({parallel.reducer!r}): use Naive, Flat or Bucketed, "
-            "and a mesh that is data parallel alone"
-        )
-    if losses.ndim != 1 or not losses.size:
-        raise InputError(
-            f"explain_ranks needs the losses of this rank's samples, of shape (n,) with n at least "
-            f"1, but they have shape {losses.shape}: compute them with reduction='none'"
+            "explain_ranks shows replicas that sum whole gradients in every step, which "
+            f"{parallel.reducer!r} on {parallel.mesh!r} does not: use Naive, Flat or Bucketed, and "
+            "a mesh that is data parallel alone"
         )
     comm = parallel.replicas
+    with together(comm):  # the shapes may differ by rank
+        if losses.ndim != 1 or not losses.size:
+            raise InputError(
+                f"explain_ranks needs the losses of each rank's samples, of shape (n,) with n at "
+                f"least 1, but rank {comm.rank} has shape {losses.shape}: compute them with "
+                "reduction='none', and give every rank a sample"
+            )
     samples = [int(n) for (n,) in comm.all_gather(np.array([losses.size]))]
     parameters = parallel.model.named_parameters()
     trained = {name: p for name, p in parameters.items() if p.requires_grad}

@@ -10,7 +10,7 @@ import numpy as np
 from minigrad.backend import Array
 from minigrad.explanation.explanation import Explanation, Step
 from minigrad.explanation.formulas import FORWARD, forward_formula, rule_formula
-from minigrad.explanation.graph import Argument, Contribution, Vertex
+from minigrad.explanation.graph import Argument, Contribution, Vertex, total
 from minigrad.explanation.numbers import numbers
 from minigrad.explanation.texts import say
 from minigrad.latex import plain, source_of
@@ -72,7 +72,7 @@ def _forward(explanation: Explanation, vertex: Vertex, lang: str) -> Iterator[Li
         key = "of module" if vertex.op is None else "in module"
         yield Line("", say(key, lang, module=vertex.module))
     if vertex.op is not None:
-        formula = forward_formula(vertex.op)
+        formula = forward_formula(vertex)
         yield Line(say("formula", lang), plain(formula), formula)
         text = (vertex.op.forward.__doc__ or "").partition("\n\n")[0]
         if vertex.op.name not in FORWARD and text:
@@ -97,8 +97,9 @@ def _backward(explanation: Explanation, vertex: Vertex, lang: str) -> Iterator[L
         yield Line("", say("paths meet", lang, count=len(came)))
         yield from (Line(*one, level=1) for one in came)
         label = say("sum", lang)
-    if vertex.hooked:
-        yield Line("", say("hook", lang))
+    if vertex.hooked and vertex.contributions:
+        yield Line(label, shown(total(vertex.contributions), lang))
+        label = say("hook", lang)
     yield Line(label, shown(vertex.gradient, lang))
     for c in vertex.sent:
         yield from _rule(explanation, c, lang)
@@ -125,13 +126,14 @@ def _rule(explanation: Explanation, c: Contribution, lang: str) -> Iterator[Line
 
 
 def _worth_telling(vertex: Vertex) -> list[Argument]:
-    """The arguments, without those that are as they are by default."""
+    """The arguments, without scratch and those that are as they are by default."""
     assert vertex.op is not None
     usual = dict(zip(vertex.op.names, vertex.op.defaults))
     return [
         argument
         for argument in vertex.arguments
-        if argument.vertex or repr(argument.constant) != repr(usual.get(argument.name, ...))
+        if argument.name not in vertex.op.writes
+        and (argument.vertex or repr(argument.constant) != repr(usual.get(argument.name, ...)))
     ]
 
 

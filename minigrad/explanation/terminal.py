@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
+import select
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from minigrad.explanation.texts import say
 
 __all__ = ["on_terminal", "step_through"]
 
+_KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)
 _CLEAR, _DIM, _PLAIN = "\x1b[2J\x1b[H", "\x1b[2m", "\x1b[0m"
 _KEYS = {
     "n": "next", " ": "next", "\r": "next", "\n": "next", "\x1b[C": "next", "\x1b[B": "next",
@@ -26,7 +29,8 @@ _KEYS = {
 
 def on_terminal() -> bool:
     """Whether keys can be read and a screen written."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    dumb = os.environ.get("TERM") == "dumb"
+    return sys.stdin.isatty() and sys.stdout.isatty() and not dumb
 
 
 def step_through(explanation: Explanation) -> None:
@@ -82,9 +86,10 @@ def _draw(explanation: Explanation, place: int, note: str) -> None:
 
 def _wrapped(line: str, width: int) -> Iterator[str]:
     """``line`` in pieces of at most ``width`` columns, Chinese letters taking two; pieces after
-    the first are indented."""
+    the first are indented. What would steer the terminal, in a name, is made harmless."""
     piece, columns = "", 0
     for letter in line:
+        letter = letter if letter.isprintable() else "�"
         wide = 1 + (ord(letter) > 0x2E80)
         if columns + wide > width:
             yield piece
@@ -110,10 +115,19 @@ def _keys() -> Iterator[tuple[Callable[[], str], Callable[[str], str]]]:
     termios, tty = importlib.import_module("termios"), importlib.import_module("tty")
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
+    waiting: list[str] = []
 
     def one_key() -> str:
-        # an arrow arrives as three bytes at once, a letter as one, Chinese ones as three
-        return os.read(descriptor, 8).decode(errors="ignore") or "\x04"
+        size = shutil.get_terminal_size()
+        while not waiting:
+            if select.select([descriptor], [], [], 0.2)[0]:
+                # an arrow arrives as three bytes at once; keys that are held, several at once
+                found = os.read(descriptor, 1024)
+                keys = _KEY.findall(found.decode(errors="replace")) if found else ["\x04"]
+                waiting.extend(key.replace("\x1bO", "\x1b[") for key in keys)
+            elif shutil.get_terminal_size() != size:
+                return ""  # draws it anew
+        return waiting.pop(0)
 
     def line(prompt: str) -> str:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

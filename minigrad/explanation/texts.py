@@ -28,10 +28,7 @@ TEXTS = {
         "有 {count} 条路径在此汇合，梯度相加",
     ),
     "sum": ("their sum", "它们的和"),
-    "hook": (
-        "a hook of this Tensor has been called with it",
-        "已对此梯度执行该张量的钩子（hook）",
-    ),
+    "hook": ("after the hooks of this Tensor", "经过该张量的钩子之后"),
     "rule": ("rule for {argument}", "对 {argument} 的求导规则"),
     "source": ("the rule's code", "规则的源代码"),
     "to": ("to {target}", "传给 {target}"),
@@ -55,6 +52,10 @@ TEXTS = {
         "error {error}, tolerance {tolerance}",
         "✗ 此处规则有误：规则给出 {rule}，中心差分给出 {difference}，"
         "相对误差 {error}，容差 {tolerance}",
+    ),
+    "not finite": (
+        "not checked: the numbers here are infinite or NaN",
+        "未验证：此处的数值为无穷大或 NaN",
     ),
     "unchecked": (
         "not checked: the op communicates with other ranks",

@@ -107,7 +107,7 @@ class _Translator:
             if len(same) > 1 and kind is ast.Mult and key.startswith("Name("):
                 pieces.append(Piece(f"{self.text(same[0], ATOM)}^{{{len(same)}}}", POWER))
             else:
-                pieces += map(self.piece, same)
+                pieces += (self._factor(node, kind) for node in same)
         first, *rest = pieces
         if not rest:
             return first
@@ -118,6 +118,19 @@ class _Translator:
             dot = factor[0].isdigit() or (text[-1].isdigit() and factor.startswith(r"\frac"))
             text += (r" \cdot " if dot else r"\,") + factor
         return Piece(text, SUM if pieces[-1].level == SUM else PRODUCT)
+
+    def _factor(self, node: ast.expr, kind: type[ast.operator]) -> Piece:
+        """A factor; a matrix product among numbers' products, or the other way round, in brackets:
+        the two do not associate."""
+        piece = self.piece(node)
+        products = (ast.Mult, ast.MatMult)
+        if (
+            isinstance(node, ast.BinOp)
+            and isinstance(node.op, products)
+            and type(node.op) is not kind
+        ):
+            return Piece(rf"\left({piece.text}\right)", FACTOR)
+        return piece
 
     def _compare(self, node: ast.Compare) -> Piece:
         text = self.text(node.left, ADDITION)

@@ -15,7 +15,8 @@ _SYMBOLS = {
     r"\ldots": "…", r"\infty": "∞", r"\quad": "  ", r"\ ": " ", r"\,": " ", r"\;": " ",
     r"\left": " ", r"\right": "", r"\_": "_", r"\{": "{", r"\}": "}", r"\|": "‖", r"\lVert": "‖",
     r"\rVert": "‖", r"\lvert": "|", r"\rvert": "|", r"\mid": "|", r"\lfloor": "⌊",
-    r"\rfloor": "⌋",
+    r"\rfloor": "⌋", r"\lnot": "¬", r"\land": "∧", r"\lor": "∨", r"\bmod": "mod",
+    r"\varepsilon": "ε", r"\rho": "ρ", r"\xi": "ξ", r"\tau": "τ", r"\phi": "φ", r"\psi": "ψ",
 }  # fmt: skip
 _ACCENTS = {"bar": "\u0304", "overline": "\u0304", "hat": "\u0302", "tilde": "\u0303"}
 _POWERS = str.maketrans("0123456789+-()in", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁱⁿ")
@@ -57,15 +58,14 @@ def _group(tokens: list[str]) -> tuple[str, list[str]]:
             text += f"_{_bracketed(index)}"
         elif token[1:] in _ACCENTS:
             inner, tokens = _argument(tokens)
-            mark = _ACCENTS[token[1:]]
-            text += "".join(letter + mark if letter.isalpha() else letter for letter in inner)
+            text += inner + _ACCENTS[token[1:]] if len(inner) == 1 else f"∂L/∂{inner}"
         elif token in (r"\begin", r"\end"):
             _, tokens = _argument(tokens)
             text += "{ " if token == r"\begin" else " }"
         elif token == r"\\":
             text += "; "
         elif token == "&":
-            text += " if "
+            text += " "
         elif token in (r"\mathrm", r"\operatorname", r"\text", r"\mathbf", r"\mathrel"):
             inner, tokens = _argument(tokens)
             text += inner
@@ -89,6 +89,8 @@ def _argument(tokens: list[str]) -> tuple[str, list[str]]:
 
 def _bracketed(text: str) -> str:
     """``text`` in parentheses where it is more than one factor."""
-    whole = text.startswith("(") and text.endswith(")")
-    simple = not re.search(r"[ +\-·⊙/]", text) or whole
-    return text if simple else f"({text})"
+    depth, open_ = 0, False
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        open_ |= depth == 0 and letter in " +-·⊙/"
+    return f"({text})" if open_ else text

@@ -100,9 +100,11 @@ class Module:
     def __call__(self, *inputs: Any) -> Tensor:
         began = number()
         y = self.forward(*(Tensor(x) if isinstance(x, _NUMBERS) else x for x in inputs))
-        node = getattr(y, "_node", None)
-        if type(node) is Node and node.number > began:
-            node.made_by = (*node.made_by, (self, began))
+        outputs: Any = y  # several, where a forward returns a tuple
+        for output in outputs if isinstance(outputs, tuple) else (y,):
+            node = getattr(output, "_node", None)
+            if type(node) is Node and node.number > began:
+                node.made_by = (*node.made_by, (self, began))
         if self.on_forward is not None:
             self.on_forward(self, y)
         return y

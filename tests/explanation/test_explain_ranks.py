@@ -81,12 +81,18 @@ def test_the_text_shows_gradient_weight_and_sum():
 
 def test_what_it_cannot_show_is_refused():
     def zero(parallel, x, t):
-        with pytest.raises(InputError, match="holds a part"):
+        with pytest.raises(InputError, match=r"which ZeRO.* does not: use Naive"):
             explained(parallel, x, t)
 
     def scalar(parallel, x, t):
         with pytest.raises(InputError, match="reduction='none'"):
             mg.explain_ranks(parallel, ops.cross_entropy(parallel.model(x), t))
 
+    def nothing(parallel, x, t):
+        losses = ops.cross_entropy(parallel.model(x), t, reduction="none")
+        with pytest.raises(InputError, match="give every rank a sample"):
+            mg.explain_ranks(parallel, losses[: 0 if parallel.comm.rank == 1 else None])
+
+    on_ranks(nothing)
     on_ranks(zero, reducer=lambda: ZeRO(1))
     on_ranks(scalar)

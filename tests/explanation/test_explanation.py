@@ -24,6 +24,7 @@ UNARY = {
     "softmax": lambda x: x.softmax() if x.ndim else x,
     "to rows": lambda x: ops.broadcast_to(x, (2, *x.shape)) if x.ndim < 3 else x,
     "twice": lambda x: ops.concatenate([x, x]) if x.ndim else x,
+    "by integers": lambda x: x * np.arange(1, 1 + x.shape[-1]) if x.ndim else x * 3,
 }
 BINARY = {"add": ops.add, "sub": ops.sub, "mul": ops.mul}
 
@@ -258,7 +259,8 @@ def test_hooks_act_in_it_as_in_backward():
     explanation = mg.explain(loss, lang="en")
     loss.backward()
     np.testing.assert_array_equal(explanation.gradient(x), x.grad)
-    assert "a hook of this Tensor has been called" in str(explanation)
+    assert "the gradient that arrives (from v2, its a): [30, 30]" in str(explanation)
+    assert "after the hooks of this Tensor: [31, 31]" in str(explanation)
 
 
 def test_a_leaf_alone_and_a_cast():
@@ -268,6 +270,95 @@ def test_a_leaf_alone_and_a_cast():
     explanation = mg.explain(loss)
     loss.backward()
     assert explanation.gradient(x) == x.grad
+
+
+def verdicts(explanation):
+    return {explanation.check(c).verdict for v in explanation.vertices for c in v.sent}
+
+
+def test_it_is_a_record_which_later_updates_do_not_change():
+    model = nn.Sequential(nn.Dense(3, 2, rng=np.random.default_rng(0)))
+    optimizer = optim.SGD(model, 10.0)
+    loss = model(np.ones((2, 3), "float32")).tanh().sum()
+    explanation, before = mg.explain(loss), model.layers[0].weight.numpy().copy()
+    loss.backward()
+    optimizer.step()
+    np.testing.assert_array_equal(explanation.vertex("layers.0.weight").value, before)
+    assert verdicts(explanation) == {"ok"}
+    explanation.vertex("layers.0.weight").value[...] = 5
+    assert (model.layers[0].weight.numpy() != 5).all()
+
+
+@pytest.mark.parametrize(
+    ("f", "expected"),
+    [
+        (lambda x: ops.softmax(x + np.array([0.0, -np.inf, 0.0])).sum(), {"ok"}),
+        (lambda x: ops.sqrt(ops.square(x - x[:1])).sum(), {"ok", "not finite"}),
+        (lambda x: (x * np.nan).sum(), {"not finite"}),
+        (lambda x: ops.clip(ops.concatenate([x] * 300), -0.5, 0.5).sum(), {"ok"}),
+        (lambda x: ops.maximum(x, 0.0).sum(), {"ok"}),
+        (lambda x: ops.log(x * 1e-8).sum(), {"ok"}),
+    ],
+)
+def test_checks_where_numbers_are_not_finite_or_corners_are_near(f, expected):
+    x = Tensor([0.5 + 1e-6, 2.0, 3e-6], requires_grad=True, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        assert verdicts(mg.explain(f(x))) == expected
+
+
+def test_a_wrong_rule_is_not_excused_by_a_corner(own_ops):
+    @op(x=lambda g: g * 0)
+    def nothing(xp, x):
+        return xp.maximum(x, 0)
+
+    x = Tensor([0.0, 5.0, 5.0], requires_grad=True, dtype=np.float64)
+    assert "wrong" in verdicts(mg.explain(nothing(x).sum()))
+
+
+def test_constants_and_frozen_parameters_are_found_by_their_tensors():
+    x, a, b = Tensor([1.0], requires_grad=True), Tensor([2.0]), Tensor([3.0])
+    explanation = mg.explain(((x * a + b) * b).sum())
+    assert [explanation.vertex(t).value.item() for t in (a, b)] == [2.0, 3.0]
+    with pytest.raises(InputError, match="no such Tensor"):
+        explanation.vertex(Tensor([2.0]))
+    assert mg.explain(x * 2).loss.value.shape == (1,)
+    assert repr(mg.explain(x * 2)).startswith("<Explanation of v2 = 2, 4 steps")
+
+
+class Pair(nn.Module):
+    """Two outputs, a cached input and a leaf that is no Parameter."""
+
+    def __init__(self):
+        self.inner = nn.Dense(2, 2, rng=np.random.default_rng(0))
+        self.loose = Tensor(np.ones(2, "float32"), requires_grad=True)
+
+    def forward(self, x):
+        self.seen = x
+        y = self.inner(x) * self.loose
+        return y, y.tanh()
+
+
+def test_models_that_are_unusual_are_explained_too():
+    first, second = Pair(), Pair()
+    loss = sum(
+        t.sum() for model in (first, second) for t in model(Tensor(np.ones((1, 2), "float32")))
+    )
+    explanation = mg.explain(loss)
+    assert {v.module for v in explanation.vertices if v.op and v.op.name == "mul"} == {
+        "Pair 1", "Pair 2"
+    }  # fmt: skip
+    names = {v.name for v in explanation.vertices if v.kind == "leaf"}
+    assert names == {
+        f"Pair {i}.{name}" for i in (1, 2) for name in ("inner.weight", "inner.bias", "loose")
+    }
+
+
+def test_two_of_one_name_are_not_told_apart_by_it():
+    x, y = (Tensor(float(i), requires_grad=True, name="w") for i in (1, 2))
+    explanation = mg.explain(x * y)
+    with pytest.raises(InputError, match="2 Tensors of this computation are called 'w'"):
+        explanation.gradient("w")
+    assert explanation.gradient(x) == 2.0
 
 
 def freed():
@@ -308,7 +399,7 @@ def test_bad_input_is_answered_by_a_sentence(bad, sentence):
 
 def test_names_and_languages_that_do_not_exist():
     x = Tensor(1.0, requires_grad=True, name="x")
-    with pytest.raises(InputError, match=r"no Tensor 'w'.*its names are x"):
+    with pytest.raises(InputError, match=r"no Tensor 'w'.*there are x, v2"):
         mg.explain(x * 2).gradient("w")
     with pytest.raises(InputError, match="unknown language 'fr'"):
         mg.explain(x * 2, lang="fr")
