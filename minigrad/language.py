@@ -1,13 +1,14 @@
-"""Which language a person is spoken to in: English or Chinese."""
+"""Which language a person is spoken to in, English or Chinese, and how wide its letters are."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 
 from minigrad.errors import unknown
 
-__all__ = ["LANGUAGES", "language"]
+__all__ = ["LANGUAGES", "columns", "language", "width"]
 
 LANGUAGES = ("en", "zh")
 
@@ -25,3 +26,20 @@ def language(given: str | None = None, environ: Mapping[str, str] = os.environ) 
     names = ("LC_ALL", "LC_MESSAGES", "LANG")
     locale = next((environ[name] for name in names if environ.get(name)), "")
     return "zh" if locale.lower().startswith("zh") else "en"
+
+
+def width(text: str) -> int:
+    """Columns of a terminal that ``text`` takes: Chinese characters two each, accents none."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """A table, its columns as wide as their widest cells."""
+    widths = [max(map(width, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join(cell + " " * (w - width(cell)) for cell, w in zip(row, widths)).rstrip()
+        for row in rows
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import minigrad
 from minigrad.articles.items import KINDS
 from minigrad.articles.ledger import Row, ledger
-from minigrad.language import LANGUAGES, language
+from minigrad.language import LANGUAGES, columns, language
 from minigrad.launch import Parser
 
 __all__ = ["main"]
@@ -63,7 +62,7 @@ def _text(shown: Sequence[Row], rows: Sequence[Row], lang: str) -> list[str]:
     """A block for each kind, below each item where it is found; then the counts."""
     say = _WORDS[lang]
     heads = [(row.item.id, row.item.where, row.item.title(lang), say[row.state]) for row in shown]
-    lines = dict(zip((row.item.id for row in shown), _columns(heads)))
+    lines = dict(zip((row.item.id for row in shown), columns(heads).splitlines()))
     parts = []
     for letter, names in KINDS.items():
         block = [
@@ -73,7 +72,7 @@ def _text(shown: Sequence[Row], rows: Sequence[Row], lang: str) -> list[str]:
             for line in (lines[row.item.id], *(f"    {text}" for text in _details(row, lang)))
         ]
         parts.append("\n".join([names[lang], *block]) if block else "")
-    return [*(parts if shown else [say["none"]]), "\n".join(_columns(_counts(rows, lang)))]
+    return [*(parts if shown else [say["none"]]), columns(_counts(rows, lang))]
 
 
 def _details(row: Row, lang: str) -> list[str]:
@@ -123,17 +122,3 @@ def _first(texts: Sequence[str], quote: str = "") -> str:
 def _table(rows: Sequence[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(cells)} |" for cells in rows]
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines whose columns stand below each other, also with Chinese in them."""
-    widths = [max(map(_width, column)) for column in zip(*rows)]
-    return [
-        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths)).rstrip()
-        for row in rows
-    ]
-
-
-def _width(text: str) -> int:
-    """How many places of a terminal ``text`` takes: a wide character takes two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

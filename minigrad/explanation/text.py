@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from minigrad.backend import to_numpy
 from minigrad.explanation.explanation import Explanation, Step
+from minigrad.explanation.numbers import numbers
 from minigrad.explanation.story import headline, tell
 from minigrad.explanation.texts import say
+from minigrad.language import columns
 
 __all__ = ["by_module", "step_text", "text"]
 
@@ -40,16 +39,6 @@ def by_module(explanation: Explanation) -> str:
             groups.setdefault(vertex.module, []).append(i)
     for module, places in groups.items():
         last = explanation.vertices[places[-1]]
-        norms = (np.linalg.norm(to_numpy(a).ravel()) for a in (last.value, last.gradient))
-        numbers = (f"{norm:.4g}" for norm in norms)
-        rows.append((module or say("outside", lang), str(len(places)), *numbers))
-    widths = [max(_width(row[i]) for row in rows) for i in range(4)]
-    return "\n".join(
-        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths)).rstrip()
-        for row in rows
-    )
-
-
-def _width(text: str) -> int:
-    """Columns in a terminal: Chinese characters take two."""
-    return sum(1 + (ord(letter) > 0x2E80) for letter in text)
+        norms = (f"{numbers(a).norm:.4g}" for a in (last.value, last.gradient) if a is not None)
+        rows.append((module or say("outside", lang), str(len(places)), *norms))
+    return columns(rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -15,7 +14,7 @@ from minigrad.errors import InputError, require
 from minigrad.language import LANGUAGES
 from minigrad.latex import latex
 
-__all__ = ["NAMES", "formula", "math", "say", "shown", "symbols", "table", "width", "written"]
+__all__ = ["NAMES", "formula", "math", "say", "shown", "symbols", "table", "written"]
 
 NAMES = {
     "l1": r"\lambda_{1}", "l2": r"\lambda_{2}", "weight_decay": r"\lambda", "momentum": r"\mu",
@@ -75,11 +74,6 @@ def symbols(value: Any, alone: bool = False) -> str:
     rows = np.atleast_2d(value) if np.ndim(value) < 3 else [np.ravel(value)]
     lines = [" & ".join(symbols(number, alone=True) for number in row) for row in rows]
     return r"{\begin{bmatrix} " + r" \\ ".join(lines) + r" \end{bmatrix}}"
-
-
-def width(text: str) -> int:
-    """Columns of a terminal that a text takes: Chinese characters two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def formula(expression: ast.expr | None, names: Mapping[str, str] = NAMES) -> str:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.errors import InputError, unknown
-from minigrad.language import language
+from minigrad.language import language, width
 from minigrad.optim._checks import count, non_negative, rate
-from minigrad.optim._telling import say, shown, table, width
+from minigrad.optim._telling import say, shown, table
 from minigrad.optim.adam import adam_step, adam_step_hat
 from minigrad.optim.adaptive import rmsprop_step
 from minigrad.optim.base import Rate
