@@ -210,10 +210,10 @@ def run() -> Result:
     )
     ways = {
         "float32, its bias correction made exact": lambda name: [
-            differences(keras, name, draw=draw).max() for draw in DRAWS
+            float(differences(keras, name, draw=draw).max()) for draw in DRAWS
         ],
         "float32, with its own rounding of 1 − β₂ᵗ": lambda name: [
-            differences(keras, name, draw=draw, exact=False).max() for draw in DRAWS
+            float(differences(keras, name, draw=draw, exact=False).max()) for draw in DRAWS
         ],
         "float64": in_float64,
     }
