@@ -14,14 +14,20 @@ import numpy as np
 
 from minigrad import nn, ops
 from minigrad.autograd import Tensor
-from minigrad.data import load
-from minigrad.distributed.host import launched_rank
-from minigrad.errors import InputError, unknown
+from minigrad.data import Dataset, load
+from minigrad.distributed import world
+from minigrad.distributed.data_parallel import DataParallel
+from minigrad.distributed.host import launched_ranks
+from minigrad.errors import InputError, SharedError, unknown
 from minigrad.explanation.explanation import Explanation, explain
+from minigrad.explanation.ranks import explain_ranks
 from minigrad.explanation.terminal import on_terminal, step_through
 from minigrad.explanation.text import step_text
 from minigrad.language import LANGUAGES, language
 from minigrad.launch import Parser
+from minigrad.optim import SGD
+from minigrad.shares import share
+from minigrad.train.together import or_end_the_job
 
 __all__ = ["main"]
 
@@ -37,8 +43,9 @@ def main(words: Sequence[str] | None = None) -> int:
     lang = language(given.lang)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a Σ where the encoding has none
-    if launched_rank(os.environ):
-        return 0  # every rank would say the same
+    if launched_ranks(os.environ) > 1:
+        _explain_ranks(given, lang)
+        return 0
     explanation = explain(_loss(given.what), lang=lang)
     for write, path in ((explanation.to_html, given.html), (explanation.draw, given.draw)):
         if path:
@@ -57,7 +64,7 @@ def _options(words: Sequence[str] | None) -> Any:
     parser = Parser(
         prog="minigrad explain",
         description="Step through forward and backward of a computation: a step per key in a "
-        "terminal, else as numbered text.",
+        "terminal, else as numbered text. On several ranks: how their gradients become one.",
         epilog="for example: minigrad explain digits; minigrad explain mine.py:loss, where the "
         "function loss takes no arguments and returns a scalar Tensor",
     )
@@ -99,21 +106,45 @@ def _loss(what: str) -> Tensor:
         )
     if what not in DATA:
         raise unknown("data set or FILE.py:function", what, DATA)
-    return _network(what)
+    return _loss_on(what)
 
 
-def _network(name: str) -> Tensor:
-    """The loss of a small network on a few samples."""
-    data, rng = load(name), np.random.default_rng(0)
-    model = nn.Sequential(
+def _network(data: Dataset) -> nn.Sequential:
+    rng = np.random.default_rng(0)
+    return nn.Sequential(
         nn.Dense(data.features, _HIDDEN, rng=rng),
         nn.ReLU(),
         nn.Dense(_HIDDEN, data.classes, rng=rng),
     )
+
+
+def _loss_on(name: str) -> Tensor:
+    """The loss of a small network on a few samples."""
+    data = load(name)
     x = Tensor(data.x_train[:_SAMPLES], name="x")
-    loss = ops.cross_entropy(model(x), Tensor(data.y_train[:_SAMPLES], name="labels"))
+    labels = Tensor(data.y_train[:_SAMPLES], name="labels")
+    loss = ops.cross_entropy(_network(data)(x), labels)
     loss.name = "loss"
     return loss
+
+
+def _explain_ranks(given: Any, lang: str) -> None:
+    """Rank 0 prints how the ranks' gradients of one step of that network became one."""
+    if given.what not in DATA or given.html or given.draw or given.step is not None:
+        raise SharedError(
+            "several ranks explain a data-parallel step of a small network, as text: mpirun -n N "
+            f"minigrad explain {DATA[0]}; all else is explained by one process"
+        )
+    comm = world()
+    with or_end_the_job(comm):
+        data = load(given.what)
+        model = _network(data)
+        parallel = DataParallel(model, SGD(model, 0.1), comm)
+        rows = slice(*share(2 * comm.size + 1, comm.rank, comm.size))  # uneven, so weights differ
+        losses = ops.cross_entropy(model(data.x_train[rows]), data.y_train[rows], reduction="none")
+        explanation = explain_ranks(parallel, losses, lang=lang)
+        if comm.rank == 0:
+            print(explanation)
 
 
 def _returned(file: Path, name: str) -> Tensor:

@@ -75,8 +75,9 @@ def draw(explanation: Explanation, path: str | os.PathLike[str], depth: int | No
 def svg(explanation: Explanation, depth: int | None = None) -> str:
     """The picture as one <svg> element for a page. Each box is a group with the id that
     :func:`boxes` gives, of class "node" and its kind ("leaf", "constant", "result" or "module");
-    an edge's <title> is "v1->v2". All colours are attributes, so a page's style sheet overrides
-    them. ``depth`` and errors as in :func:`draw`.
+    an edge's <title> is "v1->v2". A further box of a leaf or constant that is used very often has
+    an id such as "v1_7" and the class "copy" as well. All colours are attributes, so a page's style
+    sheet overrides them. ``depth`` and errors as in :func:`draw`.
     """
     text = _render(explanation, depth, "svg").decode()
     text = re.sub(r"<!--.*?-->\n", "", text[text.index("<svg") :], flags=re.DOTALL)
@@ -190,9 +191,9 @@ def _edges(found: list[_Box]) -> Iterator[str]:
         grey = 'color="#BBBBBB" class=constant' if source.kind == "constant" else ""
         start = source.id
         if source in met and uses[source] > _OFTEN and source.kind in ("leaf", "constant"):
-            start = f"use{number}"
-            label = _text(source.vertices[0].label)
-            yield f'{start} [class="copy {source.kind}" label=<{label}> {_STYLES[source.kind]}]'
+            start = f"{source.id}_{number}"
+            facts = f'id={start} class="copy {source.kind}" {_STYLES[source.kind]}'
+            yield f"{start} [label=<{_text(source.vertices[0].label)}> {facts}]"
         met.add(source)
         for _ in range(1 if merged else count):
             yield f"{start} -> {box.id} [{grey}]"

@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator
 from minigrad.explanation.explanation import Explanation
 from minigrad.explanation.text import step_text
 from minigrad.explanation.texts import say
+from minigrad.language import width
 
 __all__ = ["on_terminal", "step_through"]
 
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)
+_SCROLL = 8  # lines that an arrow up or down moves a step that is longer than the screen
 _CLEAR, _DIM, _PLAIN = "\x1b[2J\x1b[H", "\x1b[2m", "\x1b[0m"
 _KEYS = {
-    "n": "next", " ": "next", "\r": "next", "\n": "next", "\x1b[C": "next", "\x1b[B": "next",
-    "p": "previous", "\x7f": "previous", "\x1b[D": "previous", "\x1b[A": "previous",
+    "n": "next", "\r": "next", "\n": "next", "\x1b[C": "next", " ": "down", "\x1b[B": "down",
+    "p": "previous", "\x7f": "previous", "\x1b[D": "previous", "\x1b[A": "up",
     "g": "go", "q": "quit", "\x1b": "quit", "\x03": "quit", "\x04": "quit",
     "f": "first", "\x1b[H": "first", "b": "backward", "l": "last", "\x1b[F": "last",
 }  # fmt: skip
@@ -34,16 +36,25 @@ def on_terminal() -> bool:
 
 
 def step_through(explanation: Explanation) -> None:
-    """Show one step; n (or space, →) and p (←) go on and back, g asks for a node's name or a
-    step's number, f, b and l go to the first step, the first backward one, and the last; q ends."""
-    place, note = 0, ""
+    """Show one step; n (→, Enter) and p (←) go on and back, ↓ (space) and ↑ first move a step that
+    is longer than the screen; g asks for a node's name or a step's number, f, b and l go to the
+    first step, the first backward one, and the last; q ends."""
+    place, top, note = 0, 0, ""
     with _keys() as (key, ask):
         while True:
-            _draw(explanation, place, note)
-            note, does = "", _KEYS.get(key(), "")
+            size = shutil.get_terminal_size()
+            below = _draw(explanation, place, top, note, size)
+            note, does = "", _KEYS.get(key(size), "")
             if does == "quit":
                 print()
                 return
+            if does == "down" and below:
+                top += min(below, _SCROLL)
+                continue
+            if does == "up" and top:
+                top = max(top - _SCROLL, 0)
+                continue
+            before = place
             if does == "go":
                 answer = ask(say("ask", explanation.lang)).strip()
                 found = _found(explanation, answer, place)
@@ -51,13 +62,15 @@ def step_through(explanation: Explanation) -> None:
                 note = say("not found", explanation.lang, name=answer) * (found is None)
             else:
                 place = _moved(explanation, place, does)
+            top = top if place == before else 0
 
 
 def _moved(explanation: Explanation, place: int, does: str) -> int:
     last = len(explanation) - 1
     if does == "backward":
         return next(i for i, step in enumerate(explanation) if step.phase == "backward")
-    steps = {"next": min(place + 1, last), "previous": max(place - 1, 0), "first": 0, "last": last}
+    on, back = min(place + 1, last), max(place - 1, 0)
+    steps = {"next": on, "down": on, "previous": back, "up": back, "first": 0, "last": last}
     return steps.get(does, place)
 
 
@@ -69,44 +82,51 @@ def _found(explanation: Explanation, name: str, place: int) -> int | None:
     return next((i for i in order if explanation[i].vertex.label == name), None)
 
 
-def _draw(explanation: Explanation, place: int, note: str) -> None:
-    """One step on a cleared screen, cut to its height, and what the keys do below it."""
-    width, height = shutil.get_terminal_size()
+def _draw(explanation: Explanation, place: int, top: int, note: str, size: os.terminal_size) -> int:
+    """One step on a cleared screen, from its line ``top`` on, and what the keys do below it; the
+    number of lines that did not fit."""
+    across, height = size
     lines = [
         part
         for line in step_text(explanation, explanation[place]).splitlines()
-        for part in _wrapped(line, max(width, 20))
+        for part in _wrapped(line, max(across, 20))
     ]
-    room = max(height - 3, 1)
+    room = max(height - 3, 2)
     if len(lines) > room:
-        lines = [*lines[: room - 1], say("cut", explanation.lang, lines=len(lines) - room + 1)]
+        top = min(top, len(lines) - room)
+    shown, below = lines[top : top + room], 0
+    if len(lines) > top + room:
+        shown, below = shown[:-1], len(lines) - top - room + 1
+        shown.append(say("cut", explanation.lang, lines=below))
     help_line = note or say("keys", explanation.lang)
-    print(f"{_CLEAR}{chr(10).join(lines)}\n\n{_DIM}{help_line}{_PLAIN}", end="", flush=True)
+    print(f"{_CLEAR}{chr(10).join(shown)}\n\n{_DIM}{help_line}{_PLAIN}", end="", flush=True)
+    return below
 
 
-def _wrapped(line: str, width: int) -> Iterator[str]:
-    """``line`` in pieces of at most ``width`` columns, Chinese letters taking two; pieces after
-    the first are indented. What would steer the terminal, in a name, is made harmless."""
-    piece, columns = "", 0
-    for letter in line:
-        letter = letter if letter.isprintable() else "�"
-        wide = 1 + (ord(letter) > 0x2E80)
-        if columns + wide > width:
-            yield piece
-            piece, columns = "      ", 6
-        piece, columns = piece + letter, columns + wide
-    yield piece
+def _wrapped(line: str, across: int) -> Iterator[str]:
+    """``line`` in pieces of at most ``across`` columns, Chinese letters taking two, cut at a space
+    where there is one; pieces after the first are indented. What would steer the terminal, in a
+    name, is made harmless."""
+    line = "".join(letter if letter.isprintable() else "�" for letter in line)
+    indent = " " * min(len(line) - len(line.lstrip()) + 4, 12)
+    while width(line) > across:
+        end = max(i for i in range(min(len(line), 2 * across)) if width(line[:i]) <= across)
+        space = line.rfind(" ", len(indent) + 1, end + 1)
+        end = space if space > 0 else end
+        yield line[:end]
+        line = indent + line[end:].lstrip()
+    yield line
 
 
 @contextlib.contextmanager
-def _keys() -> Iterator[tuple[Callable[[], str], Callable[[str], str]]]:
-    """A function that waits for one key, and one that asks for a line; the terminal is as it was
-    before afterwards, whatever happens."""
+def _keys() -> Iterator[tuple[Callable[[os.terminal_size], str], Callable[[str], str]]]:
+    """A function that waits for one key, or for the window to have another size, and one that asks
+    for a line; the terminal is as it was before afterwards, whatever happens."""
     if os.name == "nt":
         msvcrt = importlib.import_module("msvcrt")
         arrows = {"H": "\x1b[A", "P": "\x1b[B", "M": "\x1b[C", "K": "\x1b[D"}
 
-        def pressed() -> str:
+        def pressed(size: os.terminal_size) -> str:
             letter = msvcrt.getwch()
             return arrows.get(msvcrt.getwch(), "") if letter in "\x00\xe0" else str(letter)
 
@@ -117,8 +137,7 @@ def _keys() -> Iterator[tuple[Callable[[], str], Callable[[str], str]]]:
     before = termios.tcgetattr(descriptor)
     waiting: list[str] = []
 
-    def one_key() -> str:
-        size = shutil.get_terminal_size()
+    def one_key(size: os.terminal_size) -> str:
         while not waiting:
             if select.select([descriptor], [], [], 0.2)[0]:
                 # an arrow arrives as three bytes at once; keys that are held, several at once

@@ -72,7 +72,7 @@ TEXTS = {
     "empty": ("shape {shape}, no elements", "形状 {shape}，没有元素"),
     "keys": (
         "n next · p previous · g go to a node · f first · b backward · l last · q quit",
-        "n 下一步 · p 上一步 · g 跳到某个节点 · f 第一步 · b 反向传播 · l 最后一步 · q 退出",
+        "n 下一步 · p 上一步 · g 跳到节点 · f 第一步 · b 反向传播 · l 最后一步 · q 退出",
     ),
     "ask": ("name of a node, or number of a step:", "节点的名字，或步骤的编号："),
     "not found": (
@@ -80,8 +80,8 @@ TEXTS = {
         "没有名为 “{name}” 的节点（名字见各步标题）",
     ),
     "cut": (
-        "… {lines} more lines: make the window higher, or see --html",
-        "…… 还有 {lines} 行：请把窗口拉高，或使用 --html",
+        "… {lines} more lines: ↓ shows them",
+        "…… 还有 {lines} 行：按 ↓ 查看",
     ),
     "title": ("Backpropagation, step by step", "逐步理解反向传播"),
     "layer": ("layer", "层"),
