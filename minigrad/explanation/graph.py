@@ -192,7 +192,7 @@ def _forward(root: Node | Leaf, nodes: list[Node]) -> dict[Any, Vertex]:
                 if id(value) not in found:
                     add(id(value), kind="constant", value=value.copy(order="K"), origin=value)
                 constant = found[id(value)]
-                constant.name = constant.name or given
+                constant.name = constant.name or given or (name if len(name) > 2 else "")
                 arguments.append(Argument(name, constant))
             else:
                 arguments.append(Argument(name, constant=value))

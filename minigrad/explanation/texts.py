@@ -18,8 +18,8 @@ TEXTS = {
     "input": ("input {argument}", "输入 {argument}"),
     "value": ("value", "值"),
     "starts": (
-        "backward starts here: dL/dL = 1",
-        "反向传播从这里开始：dL/dL = 1",
+        "backward starts here: dL/dL = 1 (in formulas x̄ stands for dL/dx, y for the op's result)",
+        "反向传播从这里开始：dL/dL = 1（公式中 x̄ 表示 dL/dx，y 表示运算的结果）",
     ),
     "arrives": ("the gradient that arrives", "传到这里的梯度"),
     "from": ("(from {source}, its {argument})", "（来自 {source} 的 {argument}）"),
