@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad import optim, plan
 from minigrad.ask.answer import Answer
-from minigrad.ask.common import COLOURS, network, threads, train
+from minigrad.ask.common import COLOURS, borne_out, network, threads, train
 from minigrad.ask.ranks import Kind, on_ranks
 from minigrad.data import load
 from minigrad.distributed import Communicator, SerialCommunicator
@@ -56,7 +56,7 @@ def _tell(n: dict[str, float], widths: tuple[int, int], kind: Kind, figure: Any)
     small = min(n["small, threads"], n["small, ranks"]) < 0.9 * n["small ms"]
     large = min(n["large, threads"], n["large, ranks"]) < 0.9 * n["large ms"]
     zh_kind = {"processes": "", "threads": "（以线程代替）"}[kind]
-    a, b = widths
+    a, b = (f"{width:,}" for width in widths)
     return Answer(
         numbers=n,
         en=(
@@ -69,8 +69,8 @@ def _tell(n: dict[str, float], widths: tuple[int, int], kind: Kind, figure: Any)
             f"{s['told, small']} ms for {a} units on one, overhead left out; of memory "
             f"{s['told MB']} MB for weights, gradients and Adam's state, and {s['MB']} MB are "
             "held.",
-            f"The article's advice, more resources for larger models, is {_borne(large)} for {b} "
-            f"units and {_borne(small)} for {a}: check first that the model fits in memory, then "
+            f"The article's advice, more resources for larger models, is {borne_out(large)} for {b} "
+            f"units and {borne_out(small)} for {a}: check first that the model fits in memory, then "
             "add processors while the step still gets quicker.",
         ),
         zh=(
@@ -82,19 +82,12 @@ def _tell(n: dict[str, float], widths: tuple[int, int], kind: Kind, figure: Any)
             f"{a} 个单元时单个进程需 {s['told, small']} 毫秒"
             f"（不计固定开销）；权重、梯度与 Adam 状态预计占内存 {s['told MB']} MB，"
             f"实际占用 {s['MB']} MB。",
-            f"文章建议模型越大、用的计算资源越多，这在 {b} 个单元时{_borne(large, 'zh')}，"
-            f"在 {a} 个单元时{_borne(small, 'zh')}：先确认内存放得下模型，"
+            f"文章建议模型越大、用的计算资源越多，这在 {b} 个单元时{borne_out(large, 'zh')}，"
+            f"在 {a} 个单元时{borne_out(small, 'zh')}：先确认内存放得下模型，"
             "再增加处理器，直到每步不再变快为止。",
         ),
         figure=figure,
     )
-
-
-def _borne(faster: bool, lang: str = "en") -> str:
-    return {
-        "en": "borne out" if faster else "not borne out",
-        "zh": "得到证实" if faster else "未得到证实",
-    }[lang]
 
 
 def _parameters(width: int) -> int:

@@ -47,19 +47,25 @@ def answer(quick: bool = False) -> Answer:
     wrong, lacking = (float(np.mean(found)) for _, found in others.values())
     n = {"few": few, "middle": middle, "most": most, "wrong": wrong, "lacking": lacking}
     grows = few < middle < most
+    by_row = [(middle - few) / (200 - 25), (most - middle) / (counts[-1] - 200)]
+    en_less, zh_less = ("less", "递减") if by_row[1] < by_row[0] else ("not less", "并未递减")
     return Answer(
         numbers=n,
         en=(
             f"Trained for {steps} steps on 25, 200 and {counts[-1]:,} pictures of digits, a "
             f"network recognises {few:.1%}, {middle:.1%} and {most:.1%} of {len(data.x_test)} "
             "unseen ones: "
-            + ("more data help, each further row less." if grows else "more data did not help."),
+            + (
+                f"more data help, each further row {en_less}."
+                if grows
+                else "more data do not help each time."
+            ),
             f"With all rows but {_WRONG:.0%} of their labels wrong it recognises {wrong:.1%}, and "
             f"with right labels but no 8 and no 9 among them {lacking:.1%}.",
             "So the article's larger data set "
-            + ("is worth having" if grows else "did not pay here")
+            + ("is worth having" if grows else "does not pay each time")
             + (
-                f", but {others['no 8 and no 9'][0]:,} rows that lack two classes do "
+                f"; {others['no 8 and no 9'][0]:,} rows that lack two classes do "
                 f"{'worse' if lacking < middle else 'no worse'} than 200 that show all: "
                 "look at labels and coverage as well as at size."
             ),
@@ -67,11 +73,15 @@ def answer(quick: bool = False) -> Answer:
         zh=(
             f"用 25、200、{counts[-1]:,} 张手写数字图片各训练 {steps} 步，网络对 "
             f"{len(data.x_test)} 张未见过的图片的准确率分别为 {few:.1%}、{middle:.1%}、{most:.1%}："
-            + ("数据越多越好，但增益递减。" if grows else "增加数据在此没有帮助。"),
+            + (
+                f"数据越多越好，每张新图片的增益{zh_less}。"
+                if grows
+                else "增加数据在此并非每次都有帮助。"
+            ),
             f"用全部图片，但其中 {_WRONG:.0%} 的标签有错时，准确率为 {wrong:.1%}；"
             f"标签正确但缺少 8 与 9 两类时为 {lacking:.1%}。",
-            f"因此，文章所说的更大的数据集{'确有价值' if grows else '在此未见效'}，"
-            f"但缺两类的 {others['no 8 and no 9'][0]:,} 张图片"
+            f"因此，文章所说的更大的数据集{'确有价值' if grows else '在此并非每次见效'}；"
+            f"缺两类的 {others['no 8 and no 9'][0]:,} 张图片"
             f"{'不如' if lacking < middle else '并不比'}类别齐全的 200 张"
             f"{'' if lacking < middle else '差'}：除规模外，还要看标签质量与类别覆盖。",
         ),

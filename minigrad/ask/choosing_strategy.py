@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad import nn, optim
 from minigrad.ask.answer import Answer
-from minigrad.ask.common import COLOURS, network, right, train
+from minigrad.ask.common import COLOURS, borne_out, network, right, train
 from minigrad.data import load
 from minigrad.figure import new_figure
 
@@ -60,10 +60,8 @@ def _tell(found: dict[str, list[float]], budgets: tuple[int, int], tested: int) 
     names = list(found)
     shorts, longs = (dict(zip(names, column)) for column in zip(*found.values()))
     best = [min(names, key=losses.__getitem__) for losses in (shorts, longs)]
-    gain = {
-        "momentum": shorts["SGD"] - shorts["momentum"],
-        "decay": longs["momentum"] - longs["momentum, decay"],
-    }
+    momentum = shorts["momentum"] < shorts["SGD"]
+    decay = longs["momentum, decay"] < longs["momentum"]
     n = {
         "short SGD": shorts["SGD"], "short momentum": shorts["momentum"],
         "short best": shorts[best[0]], "long momentum": longs["momentum"],
@@ -75,13 +73,13 @@ def _tell(found: dict[str, list[float]], budgets: tuple[int, int], tested: int) 
         numbers=n,
         en=(
             f"After {a} steps on digits, each strategy at the best of {len(_RATES)} rates, SGD's "
-            f" test loss is {s['short SGD']} and with momentum {s['short momentum']}; the "
+            f"test loss is {s['short SGD']} and with momentum {s['short momentum']}; the "
             f"lowest is {s['short best']}, with {best[0]}.",
             f"After {b:,} steps momentum stands at {s['long momentum']} and with a rate decaying "
             f"to zero at {s['long momentum, decay']}; the lowest is {s['long best']}, "
             f"with {best[1]}.",
-            f"The article's two strategies are {_borne(gain['momentum'])} (momentum, short run) "
-            f"and {_borne(gain['decay'])} (decay, long run); choose by the number of steps "
+            f"The article's two strategies are {borne_out(momentum)} (momentum, short run) "
+            f"and {borne_out(decay)} (decay, long run); choose by the number of steps "
             f"that you can afford, on rows held out from training, and mind that {tested} test "
             "rows hardly tell neighbours apart.",
         ),
@@ -91,20 +89,13 @@ def _tell(found: dict[str, list[float]], budgets: tuple[int, int], tested: int) 
             f"最低为 {s['short best']}，由“{_zh(best[0])}”取得。",
             f"训练 {b:,} 步后，动量法为 {s['long momentum']}，学习率再衰减到零则为 "
             f"{s['long momentum, decay']}；最低为 {s['long best']}，由“{_zh(best[1])}”取得。",
-            f"文章的两种策略中，动量法（短训练）的作用{_borne(gain['momentum'], 'zh')}，"
-            f"学习率衰减（长训练）的作用{_borne(gain['decay'], 'zh')}；"
+            f"文章的两种策略中，动量法（短训练）的作用{borne_out(momentum, 'zh')}，"
+            f"学习率衰减（长训练）的作用{borne_out(decay, 'zh')}；"
             "应按负担得起的步数、用训练时留出的数据来选择，"
             f"并注意 {tested} 个测试样本难以区分效果相近的策略。",
         ),
         figure=_draw(found, budgets),
     )
-
-
-def _borne(gain: float, lang: str = "en") -> str:
-    return {
-        "en": "borne out" if gain > 0 else "not borne out",
-        "zh": "得到证实" if gain > 0 else "未得到证实",
-    }[lang]
 
 
 def _zh(name: str) -> str:

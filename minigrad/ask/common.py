@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -24,7 +24,10 @@ from minigrad.train import DataParallel
 __all__ = [
     "COLOURS",
     "Course",
+    "borne_out",
+    "change",
     "gradient_norms",
+    "judged",
     "network",
     "quickest",
     "right",
@@ -137,6 +140,29 @@ def gradient_norms(model: nn.Module, x: Array, y: Array) -> list[float]:
     weights = [p for p in model.parameters() if p.data.ndim == 2]
     found = grad(_LOSS(model(x), y).mean(), weights)
     return [float(np.linalg.norm(g.data)) for g in found]
+
+
+def change(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """By how much runs differ from those ``before`` with the same seeds, two or more: the mean,
+    and its standard error over the seeds."""
+    differences = np.subtract(after, before)
+    error = differences.std(ddof=1) / np.sqrt(len(differences))
+    return float(differences.mean()), float(error)
+
+
+def judged(changes: Mapping[str, tuple[float, float]]) -> tuple[list[str], list[str], list[str]]:
+    """The names of the changes that go up by more than twice their standard error, of those that
+    go down by more, and of the others, which cannot be told from noise."""
+    up = [name for name, (mean, error) in changes.items() if mean > 2 * error]
+    down = [name for name, (mean, error) in changes.items() if mean < -2 * error]
+    return up, down, [name for name in changes if name not in up + down]
+
+
+def borne_out(holds: bool, lang: str = "en") -> str:
+    """What a measurement says of a sentence of the articles."""
+    if lang == "zh":
+        return "得到证实" if holds else "未得到证实"
+    return "borne out" if holds else "not borne out"
 
 
 def quickest(work: Callable[[], Any], times: int = 5) -> float:

@@ -50,16 +50,16 @@ def answer(quick: bool = False) -> Answer:
     }
     n["samples"], n["malignant"] = float(len(labels)), float(labels.sum())
     worse = n["careful accuracy"] < n["never accuracy"]
-    compare = ("less than" if worse else "little more than", "还不如" if worse else "只略高于")
+    compare = ("less than" if worse else "not less than", "还不如" if worse else "不低于")
+    more = f"{100 * (n['trained accuracy'] - n['never accuracy']):+.1f}".replace("-", "−")
     return Answer(
         n,
         (
             f"Of {len(labels)} test samples {labels.sum()} are malignant, so that always saying "
             f"'benign' has an accuracy of {s['never accuracy']} and finds nobody: recall "
             f"{s['never recall']}, F1 {s['never F1']}, AUC {s['never AUC']}.",
-            f"A trained network has an accuracy of {s['trained accuracy']}, which looks hardly "
-            f"better, but recall {s['trained recall']}, F1 {s['trained F1']} and AUC "
-            f"{s['trained AUC']}.",
+            f"A trained network has an accuracy of {s['trained accuracy']} ({more} points), "
+            f"recall {s['trained recall']}, F1 {s['trained F1']} and AUC {s['trained AUC']}.",
             f"With the threshold lowered until recall is {s['careful recall']}, accuracy is "
             f"{s['careful accuracy']}, {compare[0]} that of finding nobody (F1 {s['careful F1']}, "
             "the same AUC, which knows no threshold): the article's four measures are right as "
@@ -69,7 +69,7 @@ def answer(quick: bool = False) -> Answer:
             f"{len(labels)} 个测试样本中只有 {labels.sum()} 个是恶性，所以永远回答“良性”也有 "
             f"{s['never accuracy']} 的准确率，却一个恶性样本也找不到："
             f"召回率 {s['never recall']}，F1 {s['never F1']}，AUC {s['never AUC']}。",
-            f"训练过的网络准确率为 {s['trained accuracy']}，看上去没好多少，但召回率是 "
+            f"训练过的网络准确率为 {s['trained accuracy']}（{more} 个百分点），召回率是 "
             f"{s['trained recall']}，F1 是 {s['trained F1']}，AUC 是 {s['trained AUC']}。",
             f"把阈值降低到召回率为 {s['careful recall']} 时，准确率是 {s['careful accuracy']}，"
             f"{compare[1]}一个也找不到的模型（F1 {s['careful F1']}，AUC 与阈值无关，保持不变）："

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad import optim
 from minigrad.ask.answer import Answer
-from minigrad.ask.common import COLOURS, network, right, threads, train
+from minigrad.ask.common import COLOURS, borne_out, network, right, threads, train
 from minigrad.data import Dataset, load
 from minigrad.figure import new_figure
 
@@ -55,6 +55,10 @@ def answer(quick: bool = False) -> Answer:
             "large_gap",
         )
     )
+    costs = n["times_seconds"] > 1
+    errs = [large.train_error < small.train_error, large.test_error < small.test_error]
+    train_, test = ("less" if less else "not less" for less in errs)
+    zh_train, zh_test = ("更少" if less else "并不更少" for less in errs)
     a, b, slower = f"{n['small_ms']:.2f}", f"{n['large_ms']:.2f}", f"{n['times_seconds']:.1f}"
     return Answer(
         n,
@@ -62,22 +66,23 @@ def answer(quick: bool = False) -> Answer:
             f"They differ in size, as the article says: with the same {epochs} epochs on digits, "
             f"{p} parameters leave {se} of the training and {st} of the test images wrong, {q} "
             f"parameters {le} and {lt}.",
-            f"The price is computation, which also holds: a step of 32 images takes {b} ms "
-            f"instead of {a} ms, {slower} times as long for {times} times the parameters (small "
-            "layers hardly occupy a processor, so the time grows later than the size).",
-            f"The large one learns its training images better than new ones (a gap of {gap}), yet "
-            "it errs less on both: here size alone has not made over-fitting harmful, and more "
-            "layers or parameters are a difference of degree, with no line where 'large' begins.",
+            f"That the price is computation is {borne_out(costs)}: a step of 32 images takes {b} "
+            f"ms instead of {a} ms, {slower} times as long for {times} times the parameters (small "
+            "layers do not occupy the whole of a processor).",
+            f"The large one errs {train_} on training images and {test} on new ones, {gap} more on "
+            f"the latter than on the former: here size alone has {'not ' if errs[1] else ''}made "
+            "over-fitting harmful, and more layers or parameters are a difference of degree, with "
+            "no line where 'large' begins.",
         ),
         (
             f"正如文章所说，区别在于规模：同样在 digits 上训练 {epochs} 轮，{p} 个参数的网络"
             f"在训练集和测试集上的错误率为 {se} 和 {st}，{q} 个参数的网络为 {le} 和 {lt}。",
-            f"代价是计算量，这一点也成立：一步（32 张图片）从 {a} 毫秒变为 {b} 毫秒，参数增至 "
+            f"代价是计算量，这一点{borne_out(costs, 'zh')}：一步（32 张图片）从 {a} 毫秒变为 {b} 毫秒，参数增至 "
             f"{times} 倍，时间增至 {slower} 倍"
-            "（小的层用不满处理器，所以时间的增长滞后于规模的增长）。",
-            f"大模型对见过的图片比对新图片学得更好（差距 {gap}），但在两者上的错误都更少：在这里，"
-            "单是变大并没有造成有害的过拟合；参数和层数的多少只是程度之别，并没有一条“大模型”的分"
-            "界线。",
+            "（小的层用不满处理器）。",
+            f"大模型在训练图片上的错误{zh_train}，在新图片上{zh_test}，后者的错误率比前者高 {gap}："
+            f"在这里，单是变大{'并没有' if errs[1] else '就'}造成有害的过拟合；"
+            "参数和层数的多少只是程度之别，并没有一条“大模型”的分界线。",
         ),
         _draw(rows),
     )

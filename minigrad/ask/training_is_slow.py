@@ -10,7 +10,7 @@ from typing import Any
 
 from minigrad import nn, optim
 from minigrad.ask.answer import Answer
-from minigrad.ask.common import COLOURS, Course, network, threads, train
+from minigrad.ask.common import COLOURS, Course, borne_out, network, threads, train
 from minigrad.ask.ranks import Kind, on_ranks
 from minigrad.data import Dataset, load
 from minigrad.distributed import Communicator, SerialCommunicator
@@ -63,7 +63,9 @@ def answer(quick: bool = False) -> Answer:
 def _tell(n: dict[str, float], width: int, kind: Kind, figure: Any) -> Answer:
     s = {name: f"{value:,.{0 if 'steps' in name else 1}f}" for name, value in n.items()}
     sooner = n["Adam ms"] < n["SGD ms"]
+    fewer = n["large batch steps"] < n["small batch steps"]
     quicker = n["large batch ms"] < n["small batch ms"]
+    en_join, zh_join = ("and", "也") if fewer == quicker else ("but", "却")
     ranks = n["ms of two ranks"] < n["ms of one rank"]
     said = {"processes": "", "threads": "以线程代替，"}[kind]
     return Answer(
@@ -71,31 +73,32 @@ def _tell(n: dict[str, float], width: int, kind: Kind, figure: Any) -> Answer:
         en=(
             f"To {_TARGET:.0%} of unseen digits, each at the best of {len(_RATES)} rates, Adam "
             f"takes {s['Adam steps']} steps and {s['Adam ms']} ms, SGD {s['SGD steps']} steps and "
-            f"{s['SGD ms']} ms: the article's advice is {'' if sooner else 'not '}borne out.",
+            f"{s['SGD ms']} ms: the article's advice is {borne_out(sooner)}.",
             f"With Adam, batches of 512 take {s['large batch steps']} steps and "
             f"{s['large batch ms']} ms, batches of 8 take {s['small batch steps']} steps and "
-            f"{s['small batch ms']} ms: fewer steps, {'and' if quicker else 'but not'} less time.",
+            f"{s['small batch ms']} ms: {'' if fewer else 'not '}fewer steps, {en_join} "
+            f"{'' if quicker else 'not '}less time.",
             f"Two ranks ({kind} of a thread each) take {s['steps of two ranks']} steps as one does "
             f"{s['steps of one rank']} and {s['ms of two ranks']} ms instead of "
             f"{s['ms of one rank']} ms, with {width} hidden units and batches of 256: "
             + (
                 "distributing pays here."
                 if ranks
-                else "the article's other advice does not pay for a model so small."
+                else "the article's other advice does not pay here."
             ),
         ),
         zh=(
             f"要在未见过的数字上达到 {_TARGET:.0%} 的准确率，"
             f"各取 {len(_RATES)} 个学习率中最好的一个：Adam 需 {s['Adam steps']} 步、"
             f"{s['Adam ms']} 毫秒，SGD 需 {s['SGD steps']} 步、{s['SGD ms']} 毫秒，"
-            f"文章的建议{'得到' if sooner else '未得到'}证实。",
+            f"文章的建议{borne_out(sooner, 'zh')}。",
             f"用 Adam 时，批大小 512 需 {s['large batch steps']} 步、{s['large batch ms']} 毫秒，"
             f"批大小 8 需 {s['small batch steps']} 步、{s['small batch ms']} 毫秒："
-            f"步数更少，时间{'也更短' if quicker else '却并不更短'}。",
+            f"步数{'' if fewer else '并不'}更少，时间{zh_join}{'' if quicker else '并不'}更短。",
             f"两个隐藏层各 {width} 个单元、批大小为 256 时，两个进程（{said}各用一个线程）需 "
             f"{s['steps of two ranks']} 步、{s['ms of two ranks']} 毫秒，单个进程需 "
             f"{s['steps of one rank']} 步、{s['ms of one rank']} 毫秒："
-            + ("分布式训练在此划算。" if ranks else "对这么小的模型，文章的另一条建议并不划算。"),
+            + ("分布式训练在此划算。" if ranks else "文章的另一条建议在此并不划算。"),
         ),
         figure=figure,
     )

@@ -59,11 +59,12 @@ def answer(quick: bool = False) -> Answer:
     )
     mean, one = f"{n['mean gradient']:.0e}", f"{n['one gradient']:.2f}"
     rows = _BATCH // _RANKS
+    same = n["difference"] < 1e-9
     return Answer(
         n,
         (
-            f"Data, tensor and pipeline parallelism on {_RANKS} ranks all train what one process "
-            f"trains: after {steps} steps (loss from {before} to {after}) the largest difference "
+            f"Data, tensor and pipeline parallelism on {_RANKS} ranks (threads here) "
+            f"{'all' if same else 'do not all'} train what one process trains: after {steps} steps (loss from {before} to {after}) the largest difference "
             f"of a weight is {off}.",
             f"Of {whole} parameters a rank of data parallelism holds {copy}, of tensor "
             f"parallelism {tensor}, of a pipeline at most {pipeline}; a step with {_BATCH} images "
@@ -76,7 +77,7 @@ def answer(quick: bool = False) -> Answer:
         ),
         (
             f"在 {_RANKS} 个进程（以线程代替）上，数据并行、张量并行和流水线并行的"
-            f"训练结果都与单进程相同：{steps} 步之后（损失从 {before} 降到 {after}），"
+            f"训练结果{'都' if same else '并不都'}与单进程相同：{steps} 步之后（损失从 {before} 降到 {after}），"
             f"权重的最大差异为 {off}。",
             f"全部 {whole} 个参数中，每个进程在数据并行时持有 {copy} 个，张量并行时 {tensor} "
             f"个，流水线并行时最多 {pipeline} 个；用 {_BATCH} 张图片训练一步，分别要发送 "
