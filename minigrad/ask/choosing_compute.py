@@ -69,9 +69,9 @@ def _tell(n: dict[str, float], widths: tuple[int, int], kind: Kind, figure: Any)
             f"{s['told, small']} ms for {a} units on one, overhead left out; of memory "
             f"{s['told MB']} MB for weights, gradients and Adam's state, and {s['MB']} MB are "
             "held.",
-            f"The article's advice, more resources for larger models, is {borne_out(large)} for {b} "
-            f"units and {borne_out(small)} for {a}: check first that the model fits in memory, then "
-            "add processors while the step still gets quicker.",
+            f"The article's advice, more resources for larger models, is {borne_out(large)} for "
+            f"{b} units and {borne_out(small)} for {a}: check first that the model fits in memory, "
+            "then add processors while the step still gets quicker.",
         ),
         zh=(
             f"对 {_BATCH} 张数字图片训练一步，每层 {a} 个单元需 {s['small ms']} 毫秒，{b} 个需 "

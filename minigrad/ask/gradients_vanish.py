@@ -29,6 +29,8 @@ _ACTIVATIONS: dict[str, tuple[Callable[[], nn.Module], init.Initialiser]] = {
     "PReLU": (lambda: nn.PReLU(dtype="float64"), init.he_uniform),
 }
 _Norms = dict[str, list[float]]
+_GONE = 1e-6
+"""A gradient of a smaller norm counts as vanished."""
 
 
 def answer(quick: bool = False) -> Answer:
@@ -47,7 +49,9 @@ def answer(quick: bool = False) -> Answer:
     one, two = (
         {name: f"{n[f'{name}, {how}']:.1e}" for name in _ACTIVATIONS} for how in ("plain", "scaled")
     )
-    saved = max(n["leaky ReLU, plain"], n["PReLU, plain"]) > n["ReLU, scaled"] / 100
+    saved = max(n["leaky ReLU, plain"], n["PReLU, plain"]) > _GONE
+    enough = n["ReLU, scaled"] > _GONE
+    never = max(n["sigmoid, plain"], n["sigmoid, scaled"]) < _GONE
     return Answer(
         numbers=n,
         en=(
@@ -59,9 +63,9 @@ def answer(quick: bool = False) -> Answer:
             + (
                 "helps by itself here."
                 if saved
-                else "is thus not borne out by itself: they vanish like ReLU until the weights "
-                "have the right size, and then plain ReLU does not vanish either; sigmoid needs to "
-                "be replaced in any case."
+                else "is thus not borne out by itself: with the first weights these vanish, too"
+                + (", and with the second plain ReLU does not vanish either" if enough else "")
+                + ("; sigmoid vanishes with both, and needs to be replaced." if never else ".")
             ),
         ),
         zh=(
@@ -73,8 +77,9 @@ def answer(quick: bool = False) -> Answer:
             + (
                 "在这里单独使用即有效。"
                 if saved
-                else "单独使用时并不成立：权重尺度不合适时，它们的梯度与 ReLU 一样消失；"
-                "尺度合适时，普通 ReLU 的梯度也不消失；而 sigmoid 无论如何都应换掉。"
+                else "单独使用时并不成立：用前一种初始权重时，它们的梯度也会消失"
+                + ("；用后一种时，普通 ReLU 的梯度也不消失" if enough else "")
+                + ("；sigmoid 的梯度在两种情况下都消失，应当换掉。" if never else "。")
             ),
         ),
         figure=_draw(plain, scaled),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigrad import nn, optim
 from minigrad.ask.answer import Answer
-from minigrad.ask.common import COLOURS, network, train
+from minigrad.ask.common import COLOURS, change, judged, network, train
 from minigrad.data import Dataset, load
 from minigrad.figure import new_figure
 
@@ -41,49 +42,57 @@ _STEPS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def answer(quick: bool = False) -> Answer:
     """Accuracy on unseen digits after each improvement, over several seeds."""
-    seeds, steps = (1, 250) if quick else (3, 800)
+    seeds, steps = (2, 250) if quick else (5, 800)
     data, setup, found = load("digits"), _Setup(), {}
-    for name, (_, change) in _STEPS.items():
-        setup = setup._replace(**change)
+    for name, (_, changed) in _STEPS.items():
+        setup = setup._replace(**changed)
         found[name] = [_accuracy(data, setup, steps, seed) for seed in range(seeds)]
     names = list(found)
     means = [float(np.mean(found[name])) for name in names]
-    gains = dict(zip(names[1:], np.diff(means)))
+    gains = {name: change(found[before], found[name]) for before, name in pairwise(names)}
     n = {"baseline": means[0], "all": means[-1]}
-    n |= {name: 100 * float(gain) for name, gain in gains.items()}
-    parts = {name: f"{100 * gain:+.1f}".replace("-", "−") for name, gain in gains.items()}
-    most, least = max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)
-    useless = [name for name, gain in gains.items() if gain <= 0]
+    n |= {name: 100 * gain for name, (gain, _) in gains.items()}
+    parts = {
+        name: f"{100 * gain:+.1f} ± {100 * error:.1f}".replace("-", "−")
+        for name, (gain, error) in gains.items()
+    }
+    most = max(gains, key=gains.__getitem__)
+    _, harmful, unclear = judged(gains)
     return Answer(
         numbers=n,
         en=(
             f"A baseline (sigmoid, plain SGD, pixels of 0 to 160) recognises {means[0]:.1%} "
             f"of unseen digits after {steps} steps, and with all improvements {means[-1]:.1%}.",
-            "Made one on top of the other they changed that by, in percentage points: "
+            "Made one on top of the other they changed that by, in percentage points (± standard "
+            f"error over {seeds} seeds): "
             + ", ".join(f"{name} {part}" for name, part in parts.items())
             + ".",
-            f"Most came from {most} and least from {least}"
-            + (f"; not every good idea helps ({', '.join(useless)} did not)" if useless else "")
+            f"Most came from {most}"
+            + (f"; harm came from {', '.join(harmful)}" if harmful else "")
+            + (
+                f"; within noise (three times the standard error) are {', '.join(unclear)}"
+                if unclear
+                else ""
+            )
             + ": change one thing at a time and measure it, in this order or another.",
         ),
         zh=(
             f"基线（sigmoid、普通 SGD、像素取值 0 到 160）训练 {steps} 步后，"
             f"对未见过的数字的准确率为 {means[0]:.1%}，用上全部改进后为 {means[-1]:.1%}。",
-            "逐项叠加，各项带来的变化（百分点）为："
+            f"逐项叠加，各项带来的变化（百分点，± 为 {seeds} 个随机种子的标准误差）为："
             + "，".join(f"{_STEPS[name][0]} {part}" for name, part in parts.items())
             + "。",
-            f"收益最大的是“{_STEPS[most][0]}”，最小的是“{_STEPS[least][0]}”"
-            + (
-                "；并非每个好主意都有用（没有帮助的是"
-                + "、".join(f"“{_STEPS[name][0]}”" for name in useless)
-                + "）"
-                if useless
-                else ""
-            )
+            f"收益最大的是{_quoted([most])}"
+            + (f"；起反作用的是{_quoted(harmful)}" if harmful else "")
+            + (f"；未超出噪声（三倍标准误差）的是{_quoted(unclear)}" if unclear else "")
             + "：一次只改一处，改完就测，先后顺序可以不同。",
         ),
         figure=_draw(found),
     )
+
+
+def _quoted(names: list[str]) -> str:
+    return "、".join(f"“{_STEPS[name][0]}”" for name in names)
 
 
 def _accuracy(data: Dataset, setup: _Setup, steps: int, seed: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from minigrad import optim
 from minigrad.ask.answer import Answer
-from minigrad.ask.common import COLOURS, network, right, threads, train
+from minigrad.ask.common import COLOURS, borne_out, network, right, threads, train
 from minigrad.backend import Array
 from minigrad.data import Dataset, load
 from minigrad.figure import new_figure
@@ -50,38 +50,39 @@ def answer(quick: bool = False) -> Answer:
     n["wider parameters"] = found["wider"].parameters
     n["linear, products parameters"] = found["linear, products"].parameters
     linear, wide, deep, product, both = (f"{n[name]:.1%}" for name in _MODELS)
-    p, q, r = (
-        f"{n[f'{name} parameters']:,.0f}" for name in ("linear", "wider", "linear, products")
-    )
+    p, q, _, r, s = (f"{result.parameters:,}" for result in found.values())
     error = f"{n['standard error']:.1%}"
-    width = _MODELS["wider"].hidden[0]
+    width, narrower = (_MODELS[name].hidden[0] for name in ("wider", "wider, products"))
     best = max(_MODELS, key=lambda name: n[name])
-    deeper_pays = n["deeper"] > n["wider"] + n["standard error"]
+    # of a difference of two such shares
+    noise = 2 * math.sqrt(2) * n["standard error"]
+    gain = n["deeper"] - n["wider"]
+    more = n["wider"] > n["linear"] + noise
+    depth = 0 if abs(gain) <= noise else 1 if gain > 0 else -1
     return Answer(
         n,
         (
             f"A linear model ({p} parameters) gets {linear} of {len(data.y_test)} unseen digits "
             f"right, one hidden layer of {width} features ({q} parameters) {wide}, six layers of "
             f"64 {deep}; the standard error is about {error}.",
-            "Better features do much of the same for less: with the products of neighbouring "
-            f"pixels added, the linear model ({r} parameters) reaches {product}, and the wider "
-            f"one {both}; best of the five here is '{best}'.",
-            "So the article's advice, a more complex model, is borne out against the linear one; "
-            + (
-                "depth pays as well"
-                if deeper_pays
-                else "more depth adds nothing that can be told from chance"
-            )
-            + ", and its example, the Transformer, is not built in minigrad and was not measured.",
+            "Better features are another way: with the products of neighbouring pixels added, the "
+            f"linear model ({r} parameters) reaches {product}, and a hidden layer of {narrower} "
+            f"features ({s}) {both}; best of the five here is '{best}'.",
+            f"So the article's advice, a more complex model, is {borne_out(more)} for one wide "
+            "layer instead of none; six narrow ones are "
+            + ("no different beyond chance from", "better than", "worse than")[depth]
+            + " the wide one, and its example, the Transformer, is not built in minigrad and was "
+            "not measured.",
         ),
         (
             f"线性模型（{p} 个参数）在 {len(data.y_test)} 张未见过的图片上的准确率为 {linear}，"
             f"含一个 {width} 维隐藏层的（{q} 个参数）为 {wide}，含六个 64 维隐藏层的为 {deep}；"
             f"标准误差约为 {error}。",
-            f"更好的特征能以更小的代价取得大部分效果：加上相邻像素的乘积后，线性模型（{r} "
-            f"个参数）达到 {product}，加宽的模型达到 {both}；这五个模型中最好的是{_ZH[best]}。",
-            "所以，相对于线性模型，文章“使用更复杂的模型结构”的建议成立；"
-            + ("加深同样有效" if deeper_pays else "再加深则看不出超出随机误差的好处")
+            f"另一个办法是更好的特征：加上相邻像素的乘积后，线性模型（{r} 个参数）达到 {product}，"
+            f"含一个 {narrower} 维隐藏层的（{s} 个）达到 {both}；这五个模型中最好的是{_ZH[best]}。",
+            "所以，文章“使用更复杂的模型结构”的建议，就用一个宽隐藏层代替线性模型而言，"
+            f"{borne_out(more, 'zh')}；六个窄隐藏层与一个宽隐藏层相比"
+            + ("，差别没有超出随机误差", "更好", "更差")[depth]
             + "；文章所举的 Transformer 在 minigrad 里尚未实现，没有测量。",
         ),
         _draw(found),

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad import nn, optim
 from minigrad.ask.answer import Answer
-from minigrad.ask.common import COLOURS, network, right, threads, train
+from minigrad.ask.common import COLOURS, borne_out, network, right, threads, train
 from minigrad.autograd import no_grad
 from minigrad.data import Dataset, load
 from minigrad.figure import new_figure
@@ -49,36 +49,42 @@ def answer(quick: bool = False) -> Answer:
             reached[kind, way] = float(np.mean(runs))
     told = [("ReLU", way) for way in _WAYS] + [("tanh", "Xavier"), ("tanh", "He")]
     n = {f"{kind} {way}": reached[kind, way] for kind, way in told}
-    large, xavier, he = (
-        float(spreads["ReLU", way][-1] / spreads["ReLU", way][0])
-        for way in ("too large", "Xavier", "He")
+    small, large, xavier, he = (
+        float(spreads["ReLU", way][-1] / spreads["ReLU", way][0]) for way in list(_WAYS)[1:]
     )
-    n |= {"large ratio": large, "Xavier ratio": xavier, "He ratio": he}
+    n |= {"small ratio": small, "large ratio": large, "Xavier ratio": xavier, "He ratio": he}
+    made = max(reached["ReLU", "Xavier"], reached["ReLU", "He"])
+    better = made > max(reached["ReLU", way] for way in ("zeros", "too small", "too large"))
+    take_he = reached["ReLU", "He"] > reached["ReLU", "Xavier"]
     zero, tiny, huge, xa, hk = (f"{reached['ReLU', way]:.1%}" for way in _WAYS)
     tx, th = f"{reached['tanh', 'Xavier']:.1%}", f"{reached['tanh', 'He']:.1%}"
-    grows, fades, keeps = f"{large:.1e}", f"{xavier:.1e}", f"{he:.2f}"
+    sinks, grows, fades, keeps = f"{small:.1e}", f"{large:.1e}", f"{xavier:.1e}", f"{he:.2f}"
+    chance = f"{1 / data.classes:.0%}"
     return Answer(
         n,
         (
             f"With ReLU, {depth} hidden layers and {epochs} epochs on digits, weights of zero "
-            f"leave {zero} of the training images right and too small ones {tiny} (chance), too "
-            f"large ones {huge}, Xavier {xa} and He {hk}.",
+            f"leave {zero} of the training images right and too small ones {tiny} (chance is "
+            f"{chance}), too large ones {huge}, Xavier {xa} and He {hk}.",
             "The spread of the activations tells why: from the first hidden layer to the last it "
-            f"is multiplied by {grows} where weights are too large, by {fades} with Xavier, by "
-            f"{keeps} with He; zeros and tiny weights let nothing through, so no gradient returns.",
+            f"is multiplied by {sinks} where weights are too small, by {grows} where they are too "
+            f"large, by {fades} with Xavier, by {keeps} with He; zeros let nothing through, and no "
+            "gradient returns.",
             f"The article's example, Xavier, is made for tanh, where it reaches {tx} (He {th}), "
-            "and its advice to initialise better holds; for ReLU take He, which makes up for the "
-            "half that ReLU cuts off.",
+            f"and its advice to initialise better is {borne_out(better)}; for ReLU, He, which "
+            "makes up for the half that ReLU cuts off, is "
+            + ("better." if take_he else "no better here."),
         ),
         (
             f"用 ReLU、{depth} 个隐藏层，在 digits 上训练 {epochs} 轮：权重全零时训练集准确率"
-            f"为 {zero}，太小时为 {tiny}（等于随机猜测），太大时为 {huge}，Xavier 为 {xa}，"
+            f"为 {zero}，太小时为 {tiny}（随机猜测为 {chance}），太大时为 {huge}，Xavier 为 {xa}，"
             f"He 为 {hk}。",
-            "从激活值的标准差可以看出原因：从第一个隐藏层到最后一个，权重太大时它变为原来的 "
-            f"{grows} 倍，用 Xavier 时变为 {fades} 倍，用 He 时变为 {keeps} 倍；"
-            "全零或太小的权重让信号全部消失，梯度也就传不回来。",
-            f"文章举的 Xavier 是为 tanh 设计的，用 tanh 时达到 {tx}（He 为 {th}），“使用更好的初始"
-            "化策略”的建议成立；但用 ReLU 时应选 He，它补偿了 ReLU 截掉的那一半。",
+            "从激活值的标准差可以看出原因：从第一个隐藏层到最后一个，权重太小时它变为原来的 "
+            f"{sinks} 倍，太大时变为 {grows} 倍，用 Xavier 时变为 {fades} 倍，"
+            f"用 He 时变为 {keeps} 倍；全零的权重让信号全部消失，梯度也就传不回来。",
+            f"文章举的 Xavier 是为 tanh 设计的，用 tanh 时达到 {tx}（He 为 {th}），"
+            f"“使用更好的初始化策略”的建议{borne_out(better, 'zh')}；用 ReLU 时，"
+            f"补偿 ReLU 截掉的那一半的 He {'更好' if take_he else '在这里并不更好'}。",
         ),
         _draw(spreads, reached),
     )

@@ -69,18 +69,17 @@ def answer(quick: bool = False) -> Answer:
             f"That the price is computation is {borne_out(costs)}: a step of 32 images takes {b} "
             f"ms instead of {a} ms, {slower} times as long for {times} times the parameters (small "
             "layers do not occupy the whole of a processor).",
-            f"The large one errs {train_} on training images and {test} on new ones, {gap} more on "
-            f"the latter than on the former: here size alone has {'not ' if errs[1] else ''}made "
+            f"The large one errs {train_} on training images and {test} on new ones (a gap of "
+            f"{gap}): here size alone has {'not ' if errs[1] else ''}made "
             "over-fitting harmful, and more layers or parameters are a difference of degree, with "
             "no line where 'large' begins.",
         ),
         (
             f"正如文章所说，区别在于规模：同样在 digits 上训练 {epochs} 轮，{p} 个参数的网络"
             f"在训练集和测试集上的错误率为 {se} 和 {st}，{q} 个参数的网络为 {le} 和 {lt}。",
-            f"代价是计算量，这一点{borne_out(costs, 'zh')}：一步（32 张图片）从 {a} 毫秒变为 {b} 毫秒，参数增至 "
-            f"{times} 倍，时间增至 {slower} 倍"
-            "（小的层用不满处理器）。",
-            f"大模型在训练图片上的错误{zh_train}，在新图片上{zh_test}，后者的错误率比前者高 {gap}："
+            f"代价是计算量，这一点{borne_out(costs, 'zh')}：一步（32 张图片）从 {a} 毫秒变为 "
+            f"{b} 毫秒，参数增至 {times} 倍，时间增至 {slower} 倍（小的层用不满处理器）。",
+            f"大模型在训练图片上的错误{zh_train}，在新图片上的错误{zh_test}（两者相差 {gap}）："
             f"在这里，单是变大{'并没有' if errs[1] else '就'}造成有害的过拟合；"
             "参数和层数的多少只是程度之别，并没有一条“大模型”的分界线。",
         ),

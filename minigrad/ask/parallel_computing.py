@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad import nn, optim
 from minigrad.ask.answer import Answer
-from minigrad.ask.common import COLOURS, threads
+from minigrad.ask.common import COLOURS, borne_out, threads
 from minigrad.ask.ranks import on_ranks
 from minigrad.distributed import Communicator, SerialCommunicator
 from minigrad.distributed.host import core_count
@@ -41,20 +41,20 @@ def answer(quick: bool = False) -> Answer:
     return Answer(
         numbers=n,
         en=(
-            f"A product of two {size} × {size} matrices takes {s['product, one']} ms on one "
+            f"A product of two {size:,} × {size:,} matrices takes {s['product, one']} ms on one "
             f"thread, {s['product, threads']} ms on two threads of BLAS, and "
             f"{s['product, ranks']} ms on two ranks ({kind}) that take half of the rows each.",
             f"Adam's update of {count:,} parameters, "
             + ("a kernel with OpenMP" if compiled else "by NumPy, as no compiler was found")
             + f", takes {s['update, one']} ms on one thread, {s['update, threads']} ms with two "
             f"and {s['update, ranks']} ms on two ranks.",
-            f"On {core_count()} cores the article is {'' if better else 'not '}borne out where "
+            f"On {core_count()} cores the article is {borne_out(better)} where "
             f"arithmetic is the work, the product ({gains['product']:.2f} times as fast), and the "
             f"update, little arithmetic on much memory, becomes {gains['update']:.2f} times as "
             "fast; the thousands of threads of a GPU (CUDA) are not tried here.",
         ),
         zh=(
-            f"两个 {size} × {size} 矩阵相乘，单线程需 {s['product, one']} 毫秒，"
+            f"两个 {size:,} × {size:,} 矩阵相乘，单线程需 {s['product, one']} 毫秒，"
             f"BLAS 双线程需 {s['product, threads']} 毫秒，两个进程{zh_kind}各算一半的行需 "
             f"{s['product, ranks']} 毫秒。",
             f"更新 {count:,} 个参数的一步 Adam"
@@ -62,7 +62,7 @@ def answer(quick: bool = False) -> Answer:
             + f"，单线程需 {s['update, one']} 毫秒，双线程需 {s['update, threads']} 毫秒，"
             f"两个进程需 {s['update, ranks']} 毫秒。",
             f"在 {core_count()} 个核心上，对以运算为主的矩阵乘法，文章的说法"
-            f"{'' if better else '未'}得到证实（速度是单线程的 {gains['product']:.2f} 倍）；"
+            f"{borne_out(better, 'zh')}（速度是单线程的 {gains['product']:.2f} 倍）；"
             f"参数更新运算少而访存多，速度是单线程的 {gains['update']:.2f} 倍；"
             "GPU 上成千上万的线程（CUDA）此处没有试验。",
         ),

@@ -64,6 +64,8 @@ def answer(quick: bool = False) -> Answer:
     zh_steps = f"{few:.0f}" if few == many else f"{few:.0f} 到 {many:.0f}"
     gain, speed = f"{n['gain']:.1f}", f"{n['threads gain']:.2f}"
     pays = n["threads gain"] > 1.05
+    hardware = max(n["threads gain"], found[3][1] / found[-1][1])
+    en_more, zh_more = ("more", "更多") if n["gain"] > hardware else ("no more", "并不更多")
     return Answer(
         n,
         (
@@ -75,11 +77,11 @@ def answer(quick: bool = False) -> Answer:
             + (
                 "more cores help here."
                 if pays
-                else "more hardware does not help work this small, where threads wait for each "
-                "other, and for what else the machine does."
+                else "more cores do not help here, where threads wait for each other, and for what "
+                "else the machine does."
             ),
             "So the article's advice, better hardware, is one way among several, and the software "
-            "comes first; "
+            f"brings {en_more} here; "
             + (
                 f"the GPU here takes {ms[5]} ms."
                 if gpu
@@ -94,9 +96,10 @@ def answer(quick: bool = False) -> Answer:
             + (
                 "在这里增加核心有用。"
                 if pays
-                else "任务这么小，硬件再多也没有用，线程要互相等待，还要等机器上的其他程序。"
+                else "在这里增加核心没有用，线程要互相等待，还要等机器上的其他程序。"
             ),
-            "所以，文章“使用更高性能的硬件设备”的建议只是办法之一，应当先改进软件；"
+            "所以，文章“使用更高性能的硬件设备”的建议只是办法之一，"
+            f"在这里改进软件的收益{zh_more}；"
             + (
                 f"这里的 GPU 用 {ms[5]} 毫秒。"
                 if gpu

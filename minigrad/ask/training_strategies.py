@@ -64,8 +64,8 @@ def answer(quick: bool = False) -> Answer:
         n,
         (
             f"Data, tensor and pipeline parallelism on {_RANKS} ranks (threads here) "
-            f"{'all' if same else 'do not all'} train what one process trains: after {steps} steps (loss from {before} to {after}) the largest difference "
-            f"of a weight is {off}.",
+            f"{'all' if same else 'do not all'} train what one process trains: after {steps} "
+            f"steps (loss from {before} to {after}) the largest difference of a weight is {off}.",
             f"Of {whole} parameters a rank of data parallelism holds {copy}, of tensor "
             f"parallelism {tensor}, of a pipeline at most {pipeline}; a step with {_BATCH} images "
             f"makes it send {ds}, {ts} and {ps} KiB: the first divides the batch ({rows} images "
@@ -77,14 +77,14 @@ def answer(quick: bool = False) -> Answer:
         ),
         (
             f"在 {_RANKS} 个进程（以线程代替）上，数据并行、张量并行和流水线并行的"
-            f"训练结果{'都' if same else '并不都'}与单进程相同：{steps} 步之后（损失从 {before} 降到 {after}），"
-            f"权重的最大差异为 {off}。",
+            f"训练结果{'都' if same else '并不都'}与单进程相同：{steps} 步之后"
+            f"（损失从 {before} 变为 {after}），权重的最大差异为 {off}。",
             f"全部 {whole} 个参数中，每个进程在数据并行时持有 {copy} 个，张量并行时 {tensor} "
             f"个，流水线并行时最多 {pipeline} 个；用 {_BATCH} 张图片训练一步，分别要发送 "
             f"{ds}、{ts} 和 {ps} KiB：第一种切分批次（每个进程 {rows} 张图片），后两种切分模型。",
             "所以文章说分布式训练“将大模型拆分为多个子模型”，只对模型并行成立，数据并行是复制模型"
             f"；随机梯度下降也不是把梯度换成随机值：单个小批量的梯度与完整梯度相差其范数的 {one} "
-            f"倍，它们的平均值只相差 {mean} 倍。",
+            f"倍，它们的平均值相差 {mean} 倍。",
         ),
         _draw(runs),
     )

@@ -56,33 +56,35 @@ def answer(quick: bool = False) -> Answer:
     lp, lq, lf, lm = (
         f"{n[k]:.3f}" for k in ("smallest loss", "largest loss", "fewest loss", "all loss")
     )
-    a, b, ra, rb = (
-        f"{n[k]:.2f}" for k in ("parameter exponent", "data exponent", "parameter r2", "data r2")
-    )
+    a, b = (f"({-fit.exponent:.2f})".replace("-", "−") for fit in (size_fit, data_fit))
+    ra, rb = f"{size_fit.r2:.2f}", f"{data_fit.r2:.2f}"
     c, d = f"{least:.1e}", f"{most:.1e}"
+    shown = min(size_fit.exponent, data_fit.exponent) > 0
     return Answer(
         n,
         (
-            f"From {p} to {q} parameters the loss on held-out digits falls from {lp} to {lq}, and "
+            f"From {p} to {q} parameters the loss on held-out digits goes from {lp} to {lq}, and "
             f"from {few} to {many} training images from {lf} to {lm}: the article's trend, larger "
-            "models on more data, shows its reason on a small scale, too.",
-            f"A power law fits as loss ∝ parameters^(−{a}) (R² {ra}) and loss ∝ images^(−{b}) (R² "
+            f"models on more data, {'shows' if shown else 'does not show'} its reason on a small "
+            "scale.",
+            f"The nearest power laws are loss ∝ parameters^{a} (R² {ra}) and loss ∝ images^{b} (R² "
             f"{rb}); computing grows as the product of both, from {c} to {d} operations for one "
-            "pass over the data, so each further halving of the loss costs a multiple.",
+            "pass over the data"
+            + (", so by such a law each halving of the loss costs a multiple." if shown else "."),
             f"This is one easy data set, {tests} held-out images by which the best moment of each "
-            f"run was chosen, and no more than {len(sizes)} and {len(samples)} points: it shows "
-            "the direction, and is no evidence of where the trend of real large models leads.",
+            f"run was chosen, and no more than {len(sizes)} and {len(samples)} points: it is "
+            "an example, and no evidence of where the trend of real large models leads.",
         ),
         (
-            f"参数从 {p} 个增加到 {q} 个，留出数据上的损失从 {lp} 降到 {lq}；训练图片从 {few} "
-            f"张增加到 {many} 张，损失从 {lf} 降到 {lm}：文章所说的趋势（更大的模型、更多的数据）"
-            "在小规模上也能看出其道理。",
-            f"用幂律拟合：损失 ∝ 参数量^(−{a})（R² {ra}），损失 ∝ 图片数^(−{b})（R² {rb}）；"
-            f"计算量按两者的乘积增长，遍历一遍数据从 {c} 次运算增加到 {d} 次，因此损失每再减半，"
-            "代价都要成倍增加。",
+            f"参数从 {p} 个增加到 {q} 个，留出数据上的损失从 {lp} 变为 {lq}；训练图片从 {few} "
+            f"张增加到 {many} 张，损失从 {lf} 变为 {lm}：文章所说的趋势（更大的模型、更多的数据）"
+            f"在小规模上{'也能' if shown else '并未'}看出其道理。",
+            f"用幂律拟合：损失 ∝ 参数量^{a}（R² {ra}），损失 ∝ 图片数^{b}（R² {rb}）；"
+            f"计算量按两者的乘积增长，遍历一遍数据从 {c} 次运算增加到 {d} 次"
+            + ("，按这样的规律，损失每减半，代价都要成倍增加。" if shown else "。"),
             f"这只是一个容易的数据集、{tests} 张留出的图片（每次训练的最佳时刻也由它们选出）、"
             f"{len(sizes)} 个和 {len(samples)} 个点："
-            "它能显示方向，但不能证明真正的大模型会走向何处。",
+            "它只是一个例子，不能证明真正的大模型会走向何处。",
         ),
         _draw((sizes, by_size, size_fit), (samples, by_data, data_fit)),
     )
