@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from minigrad import nn, optim
 from minigrad.ask.answer import Answer
-from minigrad.ask.common import COLOURS, borne_out, network, right, train
+from minigrad.ask.common import COLOURS, borne_out, held_out, network, right, train
 from minigrad.data import load
 from minigrad.figure import new_figure
 
@@ -30,14 +29,7 @@ _RULES: dict[str, tuple[_Make, float]] = {
 def answer(quick: bool = False) -> Answer:
     """Test loss of six strategies, each at the best of three rates, for a short and a long run."""
     data = load("digits")
-    kept = 1200
-    tuning = replace(
-        data,
-        x_train=data.x_train[:kept],
-        y_train=data.y_train[:kept],
-        x_test=data.x_train[kept:],
-        y_test=data.y_train[kept:],
-    )
+    tuning = held_out(data)
     budgets = (20, 200) if quick else (30, 1000)
     found: dict[str, list[float]] = {}
     for name, (make, scale) in _RULES.items():

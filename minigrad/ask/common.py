@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -27,6 +28,7 @@ __all__ = [
     "borne_out",
     "change",
     "gradient_norms",
+    "held_out",
     "judged",
     "network",
     "quickest",
@@ -79,9 +81,7 @@ def network(
 
 def rows(data: Dataset, count: int) -> Dataset:
     """``data`` with the first ``count`` rows of its training part, which are in random order."""
-    return data.__class__(
-        **vars(data) | {"x_train": data.x_train[:count], "y_train": data.y_train[:count]}
-    )
+    return dataclasses.replace(data, x_train=data.x_train[:count], y_train=data.y_train[:count])
 
 
 def train(
@@ -181,3 +181,14 @@ def threads(count: int) -> Iterator[None]:
     """Within it, BLAS and OpenMP, as far as they are loaded, compute on ``count`` threads."""
     with require("threadpoolctl", "mpi").threadpool_limits(count):
         yield
+
+
+def held_out(data: Dataset, kept: int = 1200) -> Dataset:
+    """``data`` with the training rows from ``kept`` on as its test part: to choose settings by."""
+    return dataclasses.replace(
+        data,
+        x_train=data.x_train[:kept],
+        y_train=data.y_train[:kept],
+        x_test=data.x_train[kept:],
+        y_test=data.y_train[kept:],
+    )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
 from minigrad import nn, optim
 from minigrad.ask.answer import Answer
-from minigrad.ask.common import COLOURS, network, right, train
+from minigrad.ask.common import COLOURS, held_out, network, right, train
 from minigrad.data import load
 from minigrad.figure import new_figure
 
@@ -40,14 +39,9 @@ class _Try(NamedTuple):
 def answer(quick: bool = False) -> Answer:
     """Three optimizers, three rates, two batch sizes and two widths on digits; the one that does
     best on held-out rows is judged on the test part."""
-    data, kept = load("digits"), 1200
-    tuning = replace(
-        data,
-        x_train=data.x_train[:kept],
-        y_train=data.y_train[:kept],
-        x_test=data.x_train[kept:],
-        y_test=data.y_train[kept:],
-    )
+    data = load("digits")
+    tuning = held_out(data)
+    kept = len(tuning.x_train)
     tries = []
     for rule, relative, batch, width in product(_RULES, _RATES, _BATCHES, _WIDTHS):
         if quick and (batch, width) != (64, 64):

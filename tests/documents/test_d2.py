@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from updates import close, updated
 
 from minigrad import nn, ops, optim
 from minigrad.autograd import Tensor
@@ -37,20 +38,6 @@ LEAST_NORM = np.array([11, 22]) / 35  # 0.3142857, 0.6285714
 FREE = np.array([2.0, -1.0])  # Xθ does not see this direction
 same = np.testing.assert_allclose
 rates, betas = st.floats(1e-3, 0.5), st.floats(0, 0.99)
-
-
-def close(one, other):
-    same(one, other, rtol=1e-11, atol=1e-11)
-
-
-def updated(make, theta, gradients):
-    """``theta`` after an update with each of the gradients by the optimizer that ``make`` makes."""
-    p = nn.Parameter(theta.copy())
-    optimizer = make({"theta": p})
-    for g in gradients:
-        p.grad = g
-        optimizer.step()
-    return p.data
 
 
 def printed():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from updates import close, updated
 
 from minigrad import metrics, nn, ops, optim
 from minigrad.autograd import Tensor, op
@@ -53,20 +54,6 @@ def optimize_big_model(model, inputs, labels, optimizer, loss_function, learning
 UNITS = (256, 128, 64, 32, 16, 8, 1)
 same = np.testing.assert_allclose
 few = settings(max_examples=15)
-
-
-def close(one, other):
-    same(one, other, rtol=1e-11, atol=1e-11)
-
-
-def updated(make, theta, gradients):
-    """``theta`` after an update with each of the gradients by the optimizer that ``make`` makes."""
-    p = nn.Parameter(theta.copy())
-    optimizer = make({"theta": p})
-    for g in gradients:
-        p.grad = g
-        optimizer.step()
-    return p.data
 
 
 def linear_model(seed=0):

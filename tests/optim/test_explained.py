@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from rules import RULES
 
 from minigrad import optim
 from minigrad.errors import InputError
@@ -14,24 +15,6 @@ from minigrad.optim import _following, compare_conventions, explain_step
 from minigrad.optim._following import followed
 from minigrad.optim.executor import Owned
 
-RULES = {
-    "sgd": (optim.SGD, {}),
-    "keras momentum": (optim.SGD, {"momentum": 0.9}),
-    "keras nesterov": (optim.SGD, {"momentum": 0.9, "nesterov": True}),
-    "pytorch momentum": (optim.SGD, {"momentum": 0.9, "convention": "pytorch"}),
-    "pytorch nesterov": (
-        optim.SGD,
-        {"momentum": 0.9, "convention": "pytorch", "nesterov": True},
-    ),
-    "adagrad": (optim.Adagrad, {}),
-    "rmsprop": (optim.RMSprop, {}),
-    "rmsprop inside": (optim.RMSprop, {"epsilon_placement": "inside"}),
-    "adam": (optim.Adam, {}),
-    "adam hat": (optim.Adam, {"epsilon_placement": "hat", "epsilon": 1e-7}),
-    "adamw": (optim.AdamW, {}),
-    "lion": (optim.Lion, {}),
-    "lamb": (optim.LAMB, {}),
-}
 OPTIONS = {
     "plain": ({}, {}),
     "all": (

@@ -7,29 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rules import RULES
 
 from minigrad import optim
 from minigrad.kernels.build import compiler
 from minigrad.optim import compiled, executor
 
-RULES = {
-    "sgd": (optim.SGD, {}),
-    "keras momentum": (optim.SGD, {"momentum": 0.9}),
-    "keras nesterov": (optim.SGD, {"momentum": 0.9, "nesterov": True}),
-    "pytorch momentum": (optim.SGD, {"momentum": 0.9, "convention": "pytorch"}),
-    "pytorch nesterov": (
-        optim.SGD,
-        {"momentum": 0.9, "convention": "pytorch", "nesterov": True},
-    ),
-    "adagrad": (optim.Adagrad, {}),
-    "rmsprop": (optim.RMSprop, {}),
-    "rmsprop inside": (optim.RMSprop, {"epsilon_placement": "inside"}),
-    "adam": (optim.Adam, {}),
-    "adam hat": (optim.Adam, {"epsilon_placement": "hat", "epsilon": 1e-7}),
-    "adamw": (optim.AdamW, {}),
-    "lion": (optim.Lion, {}),
-    "lamb": (optim.LAMB, {}),
-}
 ELEMENTWISE = [name for name in RULES if name != "lamb"]
 FAST = ("in_place", *(["compiled"] if compiler() else []))
 every_rule = pytest.mark.parametrize("rule", RULES)
