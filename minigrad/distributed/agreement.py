@@ -124,10 +124,14 @@ def agree(model: Module, optimizer: Optimizer, mesh: Mesh, reducer: Reducer) -> 
             "layout": repr(mesh),
             "optimizer": type(optimizer).__name__,
             "learning rate": str(optimizer.lr),
-            "hyper-parameters": _settings(optimizer),
         },
         "all ranks of a job must run alike; install the same minigrad, choose the same --device "
         "and options for all",
+    )
+    all_alike(
+        mesh.data,
+        {"hyper-parameters": _settings(optimizer)},
+        "replicas are trained alike: give every rank's optimizer the same settings",
     )
     all_alike(
         mesh.data,

@@ -290,6 +290,7 @@ def test_another_model_on_one_rank_is_told_on_all(
     [
         (lambda model: optim.SGD(model, 0.2), "rank 1 has learning rate '0.2', rank 0 '0.1'"),
         (lambda model: optim.Adam(model, 0.1), "rank 1 has optimizer 'Adam', rank 0 'SGD'"),
+        (lambda model: optim.SGD(model, 0.1, momentum=0.5), "momentum=0.5"),
     ],
 )
 def test_another_optimizer_on_one_rank_is_told_on_all(
