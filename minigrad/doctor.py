@@ -56,6 +56,8 @@ _EXTRAS = {
     "matplotlib": ("viz", "pictures"),
     "scikit-learn": ("data", "the data sets"),
     "safetensors": ("checkpoint", "checkpoints"),
+    "pygraphviz": ("explain", "pictures and pages of explanations"),
+    "latex2mathml": ("explain", "formulas on pages of explanations"),
     "tqdm": ("demo", "progress bars"),
 }
 _PROBE = """

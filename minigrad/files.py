@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 from pathlib import Path
@@ -47,9 +48,10 @@ def write_whole(path: str | os.PathLike[str], data: bytes | bytearray) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise InputError(
             f"{path} could not be written ({error.strerror}), and whatever was there before is "
-            "unchanged; make room, or name a folder that exists and can be written to"
+            f"unchanged; {'make room, or ' * full}name a folder that exists and can be written to"
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -22,7 +22,7 @@ from minigrad.errors import InputError, SharedError, unknown
 from minigrad.explanation.explanation import Explanation, explain
 from minigrad.explanation.ranks import explain_ranks
 from minigrad.explanation.terminal import on_terminal, step_through
-from minigrad.explanation.text import step_text
+from minigrad.explanation.text import step_text, verdict
 from minigrad.language import LANGUAGES, language
 from minigrad.launch import Parser
 from minigrad.optim import SGD
@@ -40,6 +40,8 @@ def main(words: Sequence[str] | None = None) -> int:
     given = _options(words)
     if given.step is not None and (given.html or given.draw):
         raise InputError("--step prints one step, and --html and --draw show all: give one of them")
+    if given.depth is not None and not (given.html or given.draw):
+        raise InputError("--depth says how much --html and --draw show: give one of these too")
     lang = language(given.lang)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a Σ where the encoding has none
@@ -57,6 +59,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(step_text(explanation, explanation[given.step - 1]))
     elif not (given.html or given.draw):
         _show(explanation)
+    elif explanation.wrong:
+        print(verdict(explanation))
     return 0
 
 

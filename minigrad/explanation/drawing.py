@@ -109,10 +109,15 @@ def _boxes(explanation: Explanation, depth: int | None) -> list[_Box]:
             name = f"v{vertex.number}"
             found[f"\0{name}"] = _Box(name, vertex.kind, frames, [vertex])
     if len(found) > LIMIT:
+        smaller = (
+            "draw each module as one box with depth=1 (0 for the whole model), or print "
+            "explanation.by_module(), a table"
+            if explanation.modules
+            else "it has no modules to draw as one box each: explain a part of it, or print it"
+        )
         raise InputError(
             f"this computation has {len(explanation.vertices)} values, which make {len(found)} "
-            f"boxes, and a picture takes {LIMIT}: draw each module as one box with depth=1 (0 for "
-            "the whole model), or print explanation.by_module(), a table"
+            f"boxes, and a picture takes {LIMIT}: {smaller}"
         )
     return list(found.values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -38,6 +39,7 @@ class Explanation(Sequence[Step]):
         self.vertices = list(vertices)
         self.lang = language(lang)
         self.modules = name_modules(self.vertices)
+        self._tell_apart()
         self._checks: dict[Contribution, Check | None] = {}
         ways = [*(("forward", v) for v in self.vertices), *(("backward", v) for v in self._back())]
         self.steps = [Step(i, phase, v) for i, (phase, v) in enumerate(ways, 1)]  # type: ignore[arg-type]
@@ -56,6 +58,13 @@ class Explanation(Sequence[Step]):
                 if target.kind == "leaf" and not waiting[target]:
                     yield target
 
+    def _tell_apart(self) -> None:
+        """Vertices of one name get their numbers added to it."""
+        names = Counter(vertex.name for vertex in self.vertices)
+        for vertex in self.vertices:
+            if vertex.name and names[vertex.name] > 1:
+                vertex.name = f"{vertex.name} (v{vertex.number})"
+
     def __len__(self) -> int:
         return len(self.steps)
 
@@ -73,10 +82,27 @@ class Explanation(Sequence[Step]):
             self._checks[contribution] = check(contribution)
         return self._checks[contribution]
 
+    @cached_property
+    def wrong(self) -> list[Step]:
+        """The steps with a rule that its check says is wrong; empty where all is well."""
+        return [
+            step
+            for step in self.steps
+            if step.phase == "backward"
+            and any(
+                found is not None and found.verdict == "wrong"
+                for found in map(self.check, step.vertex.sent)
+            )
+        ]
+
     def vertex(self, tensor: Tensor | str) -> Vertex:
         """The vertex of a Tensor of this computation, or of a name or label such as v7."""
         if isinstance(tensor, str):
-            found = [vertex for vertex in self.vertices if vertex.label == tensor]
+            found = [
+                vertex
+                for vertex in self.vertices
+                if vertex.label == tensor or vertex.label == f"{tensor} (v{vertex.number})"
+            ]
             what = f"Tensor '{tensor}'"
         else:
             node, data = tensor._node, tensor._data

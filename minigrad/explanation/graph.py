@@ -221,10 +221,20 @@ def _backward(root: Node | Leaf, nodes: list[Node], vertices: dict[Any, Vertex])
     top.gradient = array_module(top.value).ones(top.value.shape, top.value.dtype)
     watch, everything = _Watch(), {*nodes, *(edge for node in nodes for edge in node.edges)}
     if nodes:
-        propagate(
-            nodes, {root: top.gradient}, lambda leaf, g: None,
-            needed=everything, retain_graph=True, watch=watch,
-        )  # fmt: skip
+        try:
+            propagate(
+                nodes, {root: top.gradient}, lambda leaf, g: None,
+                needed=everything, retain_graph=True, watch=watch,
+            )  # fmt: skip
+        except InputError:
+            raise
+        except Exception as error:
+            *_, last = watch.arrived
+            raise InputError(
+                f"a gradient rule of '{last.plan.name}' fails where a gradient of shape "
+                f"{last.shape} arrives: {type(error).__name__}: {error}; mend the rule, then "
+                "explain again"
+            ) from error
     for node, g in watch.arrived.items():
         vertices[node].gradient = g
     for node, edge, g in watch.sent:

@@ -20,6 +20,7 @@ from minigrad.explanation.graph import Vertex
 from minigrad.explanation.mathml import mathml
 from minigrad.explanation.numbers import numbers
 from minigrad.explanation.story import Line, headline, shown, tell
+from minigrad.explanation.text import verdict
 from minigrad.explanation.texts import say
 from minigrad.files import write_whole
 
@@ -69,6 +70,7 @@ def page(explanation: Explanation, depth: int | None = None) -> str:
         "count": f"{len(explanation)}",
         "turn": f"{100 * (1 - backward / len(explanation)):.2f}%",
         "summary": html.escape(_summary(explanation, backward)),
+        "verdict": html.escape(verdict(explanation)),
     }
     return _fill(template, parts, lang)
 

@@ -92,7 +92,7 @@ def _backward(explanation: Explanation, vertex: Vertex, lang: str) -> Iterator[L
     ]
     label = say("arrives", lang)
     if len(came) == 1:
-        label = f"{label} {came[0][0]}"
+        label = f"{label}{'' if lang == 'zh' else ' '}{came[0][0]}"
     elif came:
         yield Line("", say("paths meet", lang, count=len(came)))
         yield from (Line(*one, level=1) for one in came)

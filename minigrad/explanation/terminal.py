@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from minigrad.explanation.explanation import Explanation
-from minigrad.explanation.text import step_text
+from minigrad.explanation.text import step_text, verdict
 from minigrad.explanation.texts import say
 from minigrad.language import width
 
@@ -39,7 +39,7 @@ def step_through(explanation: Explanation) -> None:
     """Show one step; n (→, Enter) and p (←) go on and back, ↓ (space) and ↑ first move a step that
     is longer than the screen; g asks for a node's name or a step's number, f, b and l go to the
     first step, the first backward one, and the last; q ends."""
-    place, top, note = 0, 0, ""
+    place, top, note = 0, 0, verdict(explanation)
     with _keys() as (key, ask):
         while True:
             size = shutil.get_terminal_size()

@@ -8,12 +8,23 @@ from minigrad.explanation.story import headline, tell
 from minigrad.explanation.texts import say
 from minigrad.language import columns
 
-__all__ = ["by_module", "step_text", "text"]
+__all__ = ["by_module", "step_text", "text", "verdict"]
 
 
 def text(explanation: Explanation) -> str:
-    """All steps, one after another."""
-    return "\n\n".join(step_text(explanation, step) for step in explanation)
+    """All steps, one after another, and at the end which rules are wrong, if any is."""
+    parts = [step_text(explanation, step) for step in explanation]
+    return "\n\n".join([*parts, *filter(None, [verdict(explanation)])])
+
+
+def verdict(explanation: Explanation) -> str:
+    """Which steps have a rule that is wrong; "" where none has."""
+    wrong = explanation.wrong
+    if not wrong:
+        return ""
+    steps = ", ".join(str(step.number) for step in wrong)
+    names = ", ".join(dict.fromkeys(step.vertex.op.name for step in wrong if step.vertex.op))
+    return say("wrong rules", explanation.lang, steps=steps, names=names)
 
 
 def step_text(explanation: Explanation, step: Step) -> str:
@@ -22,7 +33,8 @@ def step_text(explanation: Explanation, step: Step) -> str:
     number = say("step", lang, number=step.number, count=len(explanation))
     lines = [f"{number} · {say(step.phase, lang)} · {headline(step)}"]
     for line in tell(explanation, step):
-        label = f"{line.label}: " if line.label else ""
+        colon = "：" if lang == "zh" else ": "
+        label = f"{line.label}{colon}" if line.label else ""
         first, *rest = f"{label}{line.text}".splitlines()
         indent = "  " * (line.level + 1)
         lines += [indent + first, *(f"{indent}    {more}" for more in rest)]

@@ -39,8 +39,9 @@ TEXTS = {
     "check": ("check", "验证"),
     "ok": (
         "✓ along a random direction the rule gives {rule}, a central difference {difference}; "
-        "relative error {error}",
-        "✓ 沿一个随机方向，规则给出 {rule}，中心差分给出 {difference}，相对误差 {error}",
+        "their distance is {error} of the terms' size",
+        "✓ 沿一个随机方向，规则给出 {rule}，中心差分给出 {difference}，"
+        "两者之差是各项大小的 {error}",
     ),
     "corner": (
         "⌐ a corner: the slope differs on its two sides (the rule gives {rule}, a central "
@@ -48,10 +49,14 @@ TEXTS = {
         "⌐ 此处不可导：两侧斜率不同（规则给出 {rule}，中心差分给出 {difference}），取值由规则决定",
     ),
     "wrong": (
-        "✗ THE RULE IS WRONG HERE: it gives {rule}, a central difference {difference}; relative "
-        "error {error}, tolerance {tolerance}",
-        "✗ 此处规则有误：规则给出 {rule}，中心差分给出 {difference}，"
-        "相对误差 {error}，容差 {tolerance}",
+        "✗ THE RULE IS WRONG HERE: along a random direction it gives {rule}, a central difference "
+        "{difference}; their distance is {error} of the terms' size, and {tolerance} is allowed",
+        "✗ 此处规则有误：沿一个随机方向，规则给出 {rule}，中心差分给出 {difference}，"
+        "两者之差是各项大小的 {error}，容许 {tolerance}",
+    ),
+    "wrong rules": (
+        "✗ a wrong rule in step {steps}: {names}",
+        "✗ 第 {steps} 步的规则有误：{names}",
     ),
     "not finite": (
         "not checked: the numbers here are infinite or NaN",

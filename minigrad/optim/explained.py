@@ -121,6 +121,11 @@ def explain_step(
     result bit for bit. ``lang`` is "en" or "zh". Raises :class:`InputError` for an unknown name, an
     index out of range, no gradient yet, and a parameter that ranks have divided (ZeRO).
     """
+    if not isinstance(optimizer, Optimizer):
+        raise InputError(
+            f"explain_step was given {type(optimizer).__name__}, and explains an update of an "
+            "optimizer: pass the optimizer, such as optim.Adam(model, 1e-3)"
+        )
     scale = non_negative("explain_step: scale", scale)
     if clip_value is not None:
         clip_value = positive("explain_step: clip_value", clip_value)

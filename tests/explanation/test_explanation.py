@@ -240,7 +240,28 @@ def test_an_op_of_ones_own_is_explained_and_a_wrong_rule_is_caught(own_ops):
     }  # fmt: skip
     text = str(explanation)
     assert "THE RULE IS WRONG HERE" in text
+    assert text.endswith("a wrong rule in step 5: half_right")
+    assert [step.vertex.op.name for step in explanation.wrong] == ["half_right"]
     assert "eˣ + 1, with the rule of eˣ." in text
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        (
+            lambda g, y: g[:1],
+            r"rule of 'broken' fails where a gradient of shape \(2,\) arrives.*shape",
+        ),
+        (lambda g, y: g / {}["key"], "rule of 'broken' fails.*KeyError: 'key'"),
+    ],
+)
+def test_a_rule_that_fails_is_named(own_ops, rule, sentence):
+    def broken(xp, x):
+        return xp.exp(x)
+
+    made = op(x=rule)(broken)
+    with pytest.raises(InputError, match=sentence):
+        mg.explain(made(Tensor([0.5, 1.0], requires_grad=True)).sum())
 
 
 def test_a_corner_is_called_a_corner():
@@ -359,6 +380,8 @@ def test_two_of_one_name_are_not_told_apart_by_it():
     with pytest.raises(InputError, match="2 Tensors of this computation are called 'w'"):
         explanation.gradient("w")
     assert explanation.gradient(x) == 2.0
+    assert [v.label for v in explanation.vertices] == ["w (v1)", "w (v2)", "v3"]
+    assert explanation.gradient("w (v2)") == 1.0
 
 
 def freed():
