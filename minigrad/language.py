@@ -20,9 +20,9 @@ def language(given: str | None = None, environ: Mapping[str, str] = os.environ) 
     Raises :class:`InputError` for other languages.
     """
     if given is not None:
-        if given not in LANGUAGES:
+        if given.lower() not in LANGUAGES:
             raise unknown("language", given, LANGUAGES)
-        return given
+        return given.lower()
     names = ("LC_ALL", "LC_MESSAGES", "LANG")
     locale = next((environ[name] for name in names if environ.get(name)), "")
     return "zh" if locale.lower().startswith("zh") else "en"

@@ -4,7 +4,9 @@ Articles: C2, F9, E4, E5
 
 A comment that begins with ">" is a line of the article; all of them are here, in its order, and
 below each stands what it is in minigrad: the gradient comes from the loss, not from a formula
-worked out by hand. The program runs as printed; what is wrong is what is said about it.
+worked out by hand. Lines without one above them are ours: the losses for the curve, and a row a
+step where that is asked for. The program runs as printed, but two things are not as the article
+says:
 
 - E4: called stochastic, it takes every row in each step. ``rng`` draws a row a step instead.
 - E5: the second feature is twice the first, so that a whole line of θ has the least loss, and

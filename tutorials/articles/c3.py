@@ -117,8 +117,10 @@ def optimize_big_model(
     # > optimizer.lr = learning_rate * (1 - decay * global_step)
     if printed:
         optimizer.lr = learning_rate * (1 - decay * global_step)  # noqa: F821
-    elif rate := optim.Linear(learning_rate, decay)(optimizer.steps):
-        optimizer.lr = rate  # where it has come to 0, training is over
+    else:
+        rate = optim.Linear(learning_rate, decay)(optimizer.steps)
+        if rate > 0:  # where it has come to 0, training is over
+            optimizer.lr = rate
     return loss.item()
 
 
