@@ -13,8 +13,10 @@ from minigrad.explanation.graph import Contribution, communicates
 
 __all__ = ["Check", "check"]
 
-_STEPS = (6e-6, 6e-8)  # ε^⅓ of float64, where rounding and curvature cost alike; the other beside
-_TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 2e-2}  # corners and borders of a domain
+# ε^⅓ of float64, where rounding and curvature cost alike; then one for beside corners and borders
+_STEPS = (6e-6, 6e-8)
+_TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 2e-2}
+_VERDICTS = ("ok", "corner", "not finite", "wrong")
 
 
 class Check(NamedTuple):
@@ -61,9 +63,6 @@ def check(contribution: Contribution) -> Check | None:
                 return found
             best = min(best or found, found, key=lambda one: _VERDICTS.index(one.verdict))
     return best
-
-
-_VERDICTS = ("ok", "corner", "not finite", "wrong")
 
 
 def _weighted(contribution: Contribution, arguments: list[Any], g: Array) -> Callable[..., Any]:

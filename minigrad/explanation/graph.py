@@ -30,6 +30,8 @@ class Vertex:
     ``number`` counts from 1 in the order of computation. ``kind`` is "leaf" (it wants a gradient),
     "constant" (it does not) or "result". ``gradient`` is dL/d(value), ``contributions`` what it is
     the sum of, in the order in which they arrived. ``module`` is the path of the layer, or "".
+    ``value`` of a leaf or a constant is a copy of ``origin``, so what happens to the model later
+    changes nothing that is told here.
     """
 
     number: int
@@ -178,7 +180,8 @@ def _forward(root: Node | Leaf, nodes: list[Node]) -> dict[Any, Vertex]:
             )  # fmt: skip
         return found[edge]
 
-    leaf(root) if isinstance(root, Leaf) else None
+    if isinstance(root, Leaf):
+        leaf(root)
     for node in reversed(nodes):
         plan, op = node.plan, node.plan.op
         raw, arguments = plan.arguments(node), list[Argument]()
@@ -192,7 +195,8 @@ def _forward(root: Node | Leaf, nodes: list[Node]) -> dict[Any, Vertex]:
                 if id(value) not in found:
                     add(id(value), kind="constant", value=value.copy(order="K"), origin=value)
                 constant = found[id(value)]
-                constant.name = constant.name or given or (name if len(name) > 2 else "")
+                told = name if len(name) > 2 else ""  # labels, ids: better than v9; x and a are not
+                constant.name = constant.name or given or told
                 arguments.append(Argument(name, constant))
             else:
                 arguments.append(Argument(name, constant=value))
