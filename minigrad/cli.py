@@ -23,13 +23,20 @@ _COMMANDS = {
     "train": "train a classifier on digits, breast_cancer, wine, iris or a CSV file",
     "explain": "step through forward and backward of a computation: minigrad explain digits",
     "ask": "answer a question of the articles by an experiment; without one, list them",
+    "tutorial": "run one of the fourteen tutorials; without a number, list them",
+    "check": "check your answers to a tutorial's exercises: minigrad check 4",
     "articles": "list every formula, claim and erratum of the articles with its test",
     "demo": "show one idea of distributed training; without a name, list the demos",
     "launch": "start N ranks with the right mpiexec: minigrad launch -n N train digits",
     "plan": "predict which computers a training needs: memory and time of each layout of ranks",
     "doctor": "show what is installed, and what to do about what is missing",
 }
-_PARTS = {"demo": "demos", "explain": "explanation"}
+_PARTS = {
+    "check": "exercises",
+    "demo": "demos",
+    "explain": "explanation",
+    "tutorial": "tutorials",
+}
 """The part of minigrad whose ``main`` is a command, where the two have different names."""
 
 
