@@ -110,9 +110,10 @@ figure, (left, right) = plt.subplots(
     "Right: the loss by step; with β = 0.65 it falls fastest.",
 )  # fmt: skip
 beta = np.linspace(0, 1, 200)
-left.fill_betweenx(beta, 0, (1 - beta**0.5) ** 2, color="#56B4E9", label="monotone")
-left.fill_betweenx(beta, (1 - beta**0.5) ** 2, 2 + 2 * beta, color="#F0E442", label="oscillating")
-left.fill_betweenx(beta, 2 + 2 * beta, 4, color="#999999", label="diverging")
+creeps, arrives = (1 - beta**0.5) ** 2, 2 + 2 * beta  # the largest ηλ that does
+left.fill_betweenx(beta, 0, creeps, color="#56B4E9", label="monotone")
+left.fill_betweenx(beta, creeps, arrives, color="#F0E442", label="oscillating")
+left.fill_betweenx(beta, arrives, 4, color="#999999", label="diverging")
 left.plot(1.5 * STEEPNESS, [0.65, 0.65], "ko", label="λ = 0.04 and λ = 1, η = 1.5")
 left.set(xlabel="ηλ", ylabel="β", xlim=(0, 4), ylim=(0, 1))
 left.legend(loc="lower right")

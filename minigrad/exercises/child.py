@@ -39,7 +39,7 @@ def verdict(path: Path, exercise: Exercise) -> dict[str, str | bool]:
             f"line {error.lineno} is not Python: {error.msg}",
             f"第 {error.lineno} 行不是合法的 Python：{error.msg}",
         )
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         line = _line(error, path)
         kind = type(error).__name__
         text = f"{kind}: {error}" if str(error) else kind

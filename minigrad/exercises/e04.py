@@ -31,9 +31,9 @@ def momentum_step(answer: Answer, rng: np.random.Generator) -> None:
     )
     expected = 0.9 * v - 0.1 * g
     agree(new[1], expected, "the velocity after a step", "一步之后的速度")
-    if np.allclose(new[0], theta - expected):
+    if np.shape(new[0]) == theta.shape:
         require_that(
-            False,
+            not np.allclose(new[0], theta - expected),
             "θ goes uphill: the velocity points downhill already, so it is added (erratum E1)",
             "θ 在上升：速度已经指向下坡方向，所以应当相加（勘误 E1）",
         )

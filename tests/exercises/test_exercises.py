@@ -1,0 +1,187 @@
+"""``minigrad check`` looks at the learner's own file: stubs fail, right answers pass."""
+
+from __future__ import annotations
+
+import ast
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigrad import cli
+from minigrad.exercises import Wrong, agree, exercise, exercises
+from minigrad.exercises.child import verdict
+from minigrad.exercises.command import check_file
+from minigrad.tutorials import TUTORIALS
+
+ANSWERS = Path(__file__).parent / "answers"
+every = pytest.mark.parametrize("number", TUTORIALS)
+ANSWER = """
+def momentum_step(theta, v, g, eta, beta):
+    v = beta * v - eta * g
+    return theta + v, v
+
+"""
+
+
+@every
+def test_stubs_are_not_written_yet(number):
+    for asked in exercises(number):
+        assert verdict(TUTORIALS[number].stub, asked).get("unwritten"), asked.name
+
+
+@every
+def test_right_answers_pass(number):
+    for asked in exercises(number):
+        assert verdict(ANSWERS / f"{number:02}.py", asked) == {"right": True}, asked.name
+
+
+@every
+def test_wrong_answers_are_refused_with_a_sentence(number, tmp_path):
+    """A mistake that learners make, in place of the right answer."""
+    source = (ANSWERS / f"{number:02}.py").read_text(encoding="utf-8")
+    for asked in exercises(number):
+        swapped = source.replace(f"def {asked.name}(", f"def {asked.name}_right(")
+        swapped = swapped.replace(f"def {asked.name}_wrong(", f"def {asked.name}(")
+        path = tmp_path / f"{asked.name}.py"
+        path.write_text(swapped, encoding="utf-8")
+        found = verdict(path, asked)
+        assert not found["right"], asked.name
+        assert "unwritten" not in found
+        assert "raised" not in found["en"], found
+        assert found["en"]
+        assert found["zh"] != found["en"]
+
+
+@every
+def test_hints_come_in_both_languages_and_stubs_say_what_they_take(number):
+    for asked in exercises(number):
+        assert 2 <= len(asked.hints("en")) == len(asked.hints("zh")) <= 4
+    tree = ast.parse(TUTORIALS[number].stub.read_text(encoding="utf-8"))
+    assert f"minigrad check {number}" in ast.get_docstring(tree)
+    assert all(ast.get_docstring(f) for f in tree.body if isinstance(f, ast.FunctionDef))
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def checked(text, tmp_path, capsys, *words):
+    """What ``minigrad check 4`` says of a file with this text, and its exit code."""
+    path = tmp_path / "mine.py"
+    path.write_text(text, encoding="utf-8")
+    code = cli.main(["check", "4", str(path), *words])
+    return capsys.readouterr().out, code
+
+
+def test_the_stub_is_told_what_to_do_first(capfd):
+    assert cli.main(["check", "4", "--lang", "en"]) == 1
+    said = capfd.readouterr().out
+    assert str(TUTORIALS[4].stub) in said
+    assert "· momentum_step: not written yet" in said
+    assert "for a hint on momentum_step: minigrad check 4 --hint 1" in said
+
+
+def test_right_answers_lead_on(capfd):
+    assert cli.main(["check", "4", str(ANSWERS / "04.py"), "--lang", "en"]) == 0
+    assert "all 3 are right; the next tutorial: minigrad tutorial 5" in capfd.readouterr().out
+
+
+def test_the_file_of_this_folder_comes_first(tmp_path, monkeypatch, capfd):
+    mine = tmp_path / "tutorials" / "exercises" / "04.py"
+    mine.parent.mkdir(parents=True)
+    mine.write_text((ANSWERS / "04.py").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["check", "4"]) == 0
+    assert str(mine) in capfd.readouterr().out
+
+
+def test_hints_come_one_at_a_time(tmp_path, capfd):
+    seen = []
+    for k, follows in ((1, "--hint 2"), (2, "--hint 3"), (3, "no further hint")):
+        said, code = checked("", tmp_path, capfd, "--hint", str(k), "--lang", "en")
+        assert code == 1
+        assert follows in said
+        (line,) = [line for line in said.splitlines() if line.startswith(f"hint {k} of 3")]
+        seen.append(line)
+    assert len(set(seen)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def momentum_step(:\n", "momentum_step: line 1 is not Python: "),
+        ("x = 1\n", "momentum_step: there is no function 'momentum_step' in the file"),
+        (ANSWER.replace("beta *", "betta *"), "momentum_step: line 3 raised NameError"),
+        (ANSWER.replace("theta + v, v", "theta"), "should be two arrays"),
+        (ANSWER.replace("theta + v", "theta - v"), "θ goes uphill"),
+        (ANSWER.replace("theta + v", "(theta + v)[:2]"), "should have the shape (4,)"),
+        (ANSWER.replace("theta + v, v", "theta + v, 'v'"), "and the answer is 'v'"),
+        (ANSWER + "import sys\nsys.exit(3)\n", "momentum_step: line 7 raised SystemExit: 3"),
+        (ANSWER + "import os\nos._exit(3)\n", "the process ended with exit code 3"),
+        (ANSWER + "print('x' * 100000)\n", "✓ momentum_step"),
+        ("raise KeyboardInterrupt", "momentum_step: line 1 raised KeyboardInterrupt"),
+    ],
+)
+def test_each_fault_is_a_sentence(text, sentence, tmp_path, capfd):
+    said, code = checked(text, tmp_path, capfd, "--lang", "en")
+    assert code == 1
+    assert sentence in said
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_endless_loop_is_stopped_and_named(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text(ANSWER + "def largest_rate(steepness, beta):\n    while True: pass\n")
+    began = time.monotonic()
+    found = check_file(path, TUTORIALS[4], exercises(4), "en", seconds=2.0)
+    assert time.monotonic() - began < 15
+    assert [v["right"] for v in found] == [True, False, False]
+    assert "✗ largest_rate: stopped after 2 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["99"], "there is no tutorial '99'"),
+        (["4", "nowhere.py"], "there is no file nowhere.py to check"),
+        (["4", "--hint", "9"], "momentum_step has 3 hints, so --hint is a number from 1 to 3"),
+        (["4", "--lang", "fr"], "unknown language 'fr'"),
+    ],
+)
+def test_bad_words_are_a_sentence(words, sentence, capfd):
+    assert cli.main(["check", *words]) == 2
+    told = capfd.readouterr().err
+    assert sentence in told
+    assert told.count("\n") == 1
+
+
+def test_ranks_are_refused(monkeypatch, capsys):
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setenv("PMI_RANK", "0")
+    assert cli.main(["check", "4"]) == 2
+    assert "without mpirun" in capsys.readouterr().err
+
+
+# --- what checks are written with -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "right"),
+    [
+        (1.0, 1, True), ([1, 2], np.array([1.0, 2.0]), True), (0.0, 0.0, True),
+        (1 + 1e-7, 1, False), (np.nan, 1.0, False), ([1], 1, False), (None, 1, False),
+        ("one", 1, False), ([[1], [2, 3]], 1, False), (1e-9, 0.0, False),
+    ],
+)  # fmt: skip
+def test_agree(found, expected, right):
+    if right:
+        agree(found, expected, "x", "x")
+    else:
+        with pytest.raises(Wrong):
+            agree(found, expected, "x", "x")
+
+
+def test_hints_are_as_many_in_both_languages():
+    with pytest.raises(ValueError, match="1 hints in English, 2 in Chinese"):
+        exercise(hints_en=("a",), hints_zh=("a", "b"))
