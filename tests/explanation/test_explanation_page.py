@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import sys
 import time
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import browser
 import numpy as np
 import pytest
 
@@ -24,10 +24,6 @@ from minigrad.explanation.story import headline, tell
 for module in ("pygraphviz", "latex2mathml"):
     pytest.importorskip(module, reason="pages need the extra explain")
 
-_FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 _NASTY = [
     "<img src=x onerror=alert(1)>", "</script><script>window.hacked = 1</script>", "\"&'{{data}}",
     "]]><!--\u2028", "$1 \\N 名",
@@ -159,17 +155,8 @@ def test_the_data_hold_values_and_gradients_exactly():
 
 @pytest.fixture(scope="module")
 def chromium():
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="browser tests need playwright: the extra browser"
-    )
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip("browser tests need a Chromium, and none is on the path")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=_FLAGS)
-        yield browser
-        browser.close()
+    with browser.chromium() as found:
+        yield found
 
 
 @pytest.fixture
@@ -187,11 +174,7 @@ def visit(chromium, tmp_path):
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         tab = context.new_page()
-        tab.set_default_timeout(5000)
-        own = (path.as_uri(), "about:srcdoc")
-        tab.on("console", lambda said: trouble.append(said.text))
-        tab.on("pageerror", lambda error: trouble.append(str(error)))
-        tab.on("request", lambda asked: asked.url in own or trouble.append(asked.url))
+        browser.watch(tab, (path.as_uri(), "about:srcdoc"), trouble)
         tab.goto(path.as_uri())
         return tab
 
@@ -370,17 +353,6 @@ _COLOURS = """names => names.map(name => {
 })"""
 
 
-def contrast(a, b):
-    """The ratio of WCAG 2.2 between two colours, rgb(…) each."""
-
-    def light(colour):
-        parts = np.array([int(part) / 255 for part in re.findall(r"\d+", colour)[:3]])
-        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-        return linear @ [0.2126, 0.7152, 0.0722] + 0.05
-
-    return max(light(a), light(b)) / min(light(a), light(b))
-
-
 @pytest.mark.browser
 def test_light_and_dark_are_readable(visit):
     papers = []
@@ -391,10 +363,10 @@ def test_light_and_dark_are_readable(visit):
             names = ["h1", "header p", "#headline", "#number", "#phase", "#lines .label", "#help"]
             names += ["#lines .result .label", "#next", ".node.seen text", ".node.now text"]
             pairs = tab.evaluate(_COLOURS, names + [".node:not(.seen) text"] * (step == 3))
-            assert all(contrast(*pair) >= 4.5 for pair in pairs), dict(zip(names, pairs))
+            assert all(browser.contrast(*pair) >= 4.5 for pair in pairs), dict(zip(names, pairs))
         papers.append(tab.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert contrast(papers[0], "rgb(255, 255, 255)") < 1.2
-    assert contrast(papers[1], "rgb(0, 0, 0)") < 1.5
+    assert browser.contrast(papers[0], "rgb(255, 255, 255)") < 1.2
+    assert browser.contrast(papers[1], "rgb(0, 0, 0)") < 1.5
 
 
 @pytest.mark.browser
