@@ -1,5 +1,7 @@
 """Run benchmarks by name, print their tables and write benchmarks/results.
 
+``report`` measures nothing: it writes the pages' tables anew from benchmarks/results.
+
 One thread for each library: BLAS and OpenMP read these variables when they are loaded, so they are
 set before anything imports NumPy. Child processes inherit them.
 """
@@ -46,9 +48,12 @@ def main() -> int:
     given = parser.parse_args()
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
 
-    from benchmarks import report
+    from benchmarks import pages, report
     from minigrad.errors import InputError, unknown
 
+    if given.names == ["report"]:
+        pages.publish()
+        return 0
     for name in given.names:
         if name not in MODULES:
             print(unknown("benchmark", name, MODULES), file=sys.stderr)
@@ -64,6 +69,8 @@ def main() -> int:
         report.write(given.out, name, result)
         if hasattr(module, "publish"):
             module.publish(given.out / f"{name}.json")
+    if given.out.resolve() == pages.RESULTS:
+        pages.publish()
     return 0
 
 

