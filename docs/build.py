@@ -13,9 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from docs.translations import required
+
 DOCS = Path(__file__).parent
 BUILT = DOCS / "_build"
-GENERATED = ("glossary.pot", "articles/*.pot", "api/*.pot", "sphinx.pot")
 LANGUAGES = {"en": "en", "zh": "zh_CN"}
 CHOICE = """<!doctype html>
 <meta charset="utf-8">
@@ -61,8 +62,8 @@ def messages(only: str | None = None) -> int:
 
     Tutorials that have changed are run, for the alternative texts of their pictures."""
     code = sphinx("gettext", BUILT / "gettext", *_only(only), strict=False)
-    for name in GENERATED:  # these are written in each language
-        for path in (BUILT / "gettext").glob(name):
+    for path in (BUILT / "gettext").rglob("*.pot"):
+        if not required(path.relative_to(BUILT / "gettext").with_suffix("").as_posix()):
             path.unlink()
     return code or subprocess.call(
         [
