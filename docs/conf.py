@@ -68,9 +68,8 @@ html_css_files = ["site.css"]
 html_js_files = ["embed.js"]
 templates_path = ["templates"]
 html_show_sourcelink = False
-html_sidebars = dict.fromkeys(
-    ["start", "concepts", "kernels", "performance", "glossary", "contributing", "changelog"], []
-)
+_ALONE = ("start", "concepts", "kernels", "performance", "glossary", "contributing", "changelog")
+html_sidebars: dict[str, list[str]] = {page: [] for page in _ALONE}
 html_theme_options = {
     "navbar_end": ["theme-switcher", "language"],
     "navbar_align": "left",
