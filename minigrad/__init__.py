@@ -15,6 +15,7 @@ from minigrad.autograd import Tensor, grad, hvp, is_recording, no_grad, vjp
 from minigrad.errors import InputError, MissingExtra
 
 __version__ = "0.1.0"
+"""The version of this package."""
 
 __all__ = [
     "InputError",

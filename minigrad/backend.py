@@ -37,6 +37,10 @@ def array_module(*operands: Any, op: str = "this operation") -> Any:
 
     Operands that are no arrays (Python numbers, ``None``) are passed over. Raises
     :class:`InputError` where NumPy and CuPy arrays meet, saying which operand lives where.
+
+    >>> from minigrad.backend import array_module
+    >>> array_module(np.ones(3)).__name__
+    'numpy'
     """
     cupy = sys.modules.get("cupy")
     if cupy is None:
@@ -55,7 +59,12 @@ def array_module(*operands: Any, op: str = "this operation") -> Any:
 
 
 def device_of(array: Array) -> str:
-    """``"cpu"`` or ``"cuda:N"``."""
+    """``"cpu"`` or ``"cuda:N"``.
+
+    >>> from minigrad.backend import device_of
+    >>> device_of(np.ones(3))
+    'cpu'
+    """
     return (
         f"cuda:{array.device.id}" if hasattr(array, "device") and hasattr(array, "get") else "cpu"
     )

@@ -26,6 +26,7 @@ from minigrad.files import write_whole
 __all__ = ["FORMAT_VERSION", "load", "save"]
 
 FORMAT_VERSION = 1
+"""The version of the format, written into each file and asked for when it is read."""
 
 _DTYPES = {
     *("float16", "float32", "float64", "bool"),
@@ -48,6 +49,10 @@ def save(path: str | PathLike[str], tensors: Mapping[str, Array], meta: Mapping[
 
     Raises :class:`InputError` for what cannot be written and for a NaN or infinity in ``meta``,
     :class:`MissingExtra` without safetensors.
+
+    >>> checkpoint.save("run.safetensors", {"w": np.array([1.0, 2.0])}, {"epoch": 3})
+    >>> checkpoint.load("run.safetensors")
+    ({'w': array([1., 2.])}, {'epoch': 3})
     """
     arrays = {name: _storable(name, array) for name, array in tensors.items()}
     if "__metadata__" in arrays:
@@ -66,6 +71,14 @@ def load(path: str | PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
 
     Raises :class:`InputError` where there is no such file, where a single byte of it is not as it
     was written, and where it is anything other than a checkpoint of :data:`FORMAT_VERSION`.
+
+    >>> checkpoint.save("run.safetensors", {}, {})
+    >>> with open("run.safetensors", "ab") as file:
+    ...     _ = file.write(b"!")
+    >>> checkpoint.load("run.safetensors")
+    Traceback (most recent call last):
+        ...
+    minigrad.errors.InputError: checkpoint run.safetensors is damaged: ...
     """
     try:
         data = Path(path).read_bytes()

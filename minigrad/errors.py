@@ -34,7 +34,12 @@ def require(module: str, extra: str) -> Any:
 
 
 def unknown(kind: str, given: str, choices: Iterable[str]) -> InputError:
-    """The error for a name that is not among ``choices``; suggests the nearest one."""
+    """The error for a name that is not among ``choices``; suggests the nearest one.
+
+    >>> from minigrad.errors import unknown
+    >>> unknown("colour", "gren", ["red", "green"])
+    InputError("unknown colour 'gren': did you mean 'green'? choose one of green, red")
+    """
     names = sorted(choices)
     near = difflib.get_close_matches(given, names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""

@@ -41,6 +41,13 @@ def check_grads(
     to the numbers at hand, is every element moved by itself, to name the worst argument and index.
     ``order`` 2 checks the gradient of the gradient too, 3 the next, and so on. f must be smooth
     within 1e-5 of ``args``: keep ReLU's corner away from them.
+
+    >>> from minigrad.testing import check_grads
+    >>> check_grads(ops.tanh, [-1.0, 0.5])
+    >>> check_grads(lambda x: x.detach() * x, [2.0])
+    Traceback (most recent call last):
+        ...
+    AssertionError: the gradient is wrong, most of all for argument 0 at index (0,): ...
     """
     generator = np.random.default_rng(0) if generator is None else generator
     xp = array_module(*args, op="check_grads")

@@ -40,9 +40,11 @@ class Item:
 
     @property
     def is_open(self) -> bool:
+        """Whether no code stands for this item yet."""
         return bool(self.open_en)
 
     def title(self, language: str) -> str:
+        """What the item is, in English, or in Chinese for ``"zh"``."""
         return self.zh if language == "zh" else self.en
 
     def reason(self, language: str) -> str:

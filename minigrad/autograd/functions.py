@@ -27,6 +27,14 @@ def grad(
     Nothing is added to any ``.grad``. With ``create_graph`` the results are tied to the graph
     and can be differentiated again, to any order, also with respect to ``gradient``. An input
     that ``outputs`` does not depend on gets zeros. ``retain_graph`` defaults to ``create_graph``.
+    Raises :class:`InputError` for inputs that require no gradient, and as
+    :meth:`Tensor.backward` does.
+
+    >>> x = Tensor(2.0, requires_grad=True)
+    >>> (first,) = mg.grad(x**3, x, create_graph=True)
+    >>> (second,) = mg.grad(first, x)
+    >>> first.item(), second.item()
+    (12.0, 12.0)
     """
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for position, tensor in enumerate(inputs):
@@ -86,7 +94,14 @@ def _recorded(g: Array, gradient: Any) -> Tensor:
 
 
 def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
-    """``f(*inputs)`` and the function v -> vᵀJ, the product with f's Jacobian from the left."""
+    """``f(*inputs)`` and the function v -> vᵀJ, the product with f's Jacobian from the left.
+
+    v has y's shape, each result that of its input.
+
+    >>> y, back = mg.vjp(lambda x: x * x, [1.0, 2.0, 3.0])
+    >>> back([1.0, 0.0, 1.0])
+    [Tensor([2., 0., 6.])]
+    """
     leaves = [Tensor(as_array(x), requires_grad=True) for x in inputs]
     y = f(*leaves)
     return y, lambda v: grad(y, leaves, v, retain_graph=True)
@@ -95,7 +110,11 @@ def vjp(f: Callable[..., Tensor], *inputs: Any) -> tuple[Tensor, Callable[[Any],
 def hvp(f: Callable[..., Tensor], inputs: Sequence[Any], vectors: Sequence[Any]) -> list[Tensor]:
     """H·v for the Hessian H of the scalar function ``f`` at ``inputs``, one block per input.
 
-    ``inputs`` and ``vectors`` are sequences of arrays of the same shapes.
+    ``inputs`` and ``vectors`` are sequences of arrays of the same shapes, and so is the result. H
+    itself is never formed.
+
+    >>> mg.hvp(lambda x: (x**3).sum(), [[1.0, 2.0]], [[1.0, 1.0]])
+    [Tensor([ 6., 12.])]
     """
     leaves = [Tensor(as_array(x), requires_grad=True) for x in inputs]
     first = grad(f(*leaves), leaves, create_graph=True)

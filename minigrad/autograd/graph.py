@@ -91,7 +91,7 @@ class Node:
 
     ``edges`` are the nodes of the inputs that want a gradient. ``kept`` becomes ``None`` when
     backward has used and freed it. ``shape`` and ``dtype`` are the output's, ``number`` its place
-    in the order of creation. ``stamp`` is the :func:`stamp` of the leaves whose data is kept.
+    in the order of creation. ``stamp`` is that of the leaves whose data is kept.
     Where the output is a view of a leaf's data, ``views`` is that leaf. For explanations: the
     ``constants`` among its arguments that a person has named, and the modules whose call it was
     the last op of, ``made_by``, each with the number at which the call began.
@@ -124,6 +124,7 @@ class Watch(Protocol):
 
 
 number = itertools.count().__next__
+"""``number()``: the next of the numbers by which nodes are ordered in time."""
 
 
 def leaf_behind(edge: Node | Leaf) -> Leaf | None:

@@ -22,12 +22,23 @@ mode = _Mode()
 
 
 def is_recording() -> bool:
-    """Whether ops record a graph in this thread."""
+    """Whether ops record a graph in this thread.
+
+    >>> mg.is_recording()
+    True
+    """
     return mode.recording
 
 
 class no_grad:  # noqa: N801 - the field's name for it
-    """Ops inside record no graph: ``with no_grad(): …``, or ``@no_grad()`` on a function."""
+    """Ops inside record no graph: ``with no_grad(): …``, or ``@no_grad()`` on a function.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> with mg.no_grad():
+    ...     y = 2 * w
+    >>> y.requires_grad
+    False
+    """
 
     def __init__(self) -> None:
         self._outer: list[bool] = []

@@ -20,6 +20,12 @@ class Tensor:
     ``data`` is a NumPy or CuPy array, a number, or nested lists of them. Python floats become
     float32; an array keeps its dtype. ``requires_grad=True`` makes a leaf, whose gradient
     :meth:`backward` adds up in ``grad``; integer tensors cannot require gradients.
+
+    >>> w = Tensor([1.0, -2.0], requires_grad=True)
+    >>> loss = (w * w).sum()
+    >>> loss.backward()
+    >>> loss.item(), w.grad
+    (5.0, array([ 2., -4.], dtype=float32))
     """
 
     __array_ufunc__ = None  # so that ndarray * Tensor asks Tensor.__rmul__
@@ -119,18 +125,22 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes; ``()`` for a scalar."""
         return tuple(self._data.shape)
 
     @property
     def ndim(self) -> int:
+        """The number of axes; 0 for a scalar."""
         return int(self._data.ndim)
 
     @property
     def size(self) -> int:
+        """The number of elements, the product of :attr:`shape`."""
         return int(self._data.size)
 
     @property
     def dtype(self) -> Any:
+        """The array's NumPy dtype."""
         return self._data.dtype
 
     @property
@@ -145,13 +155,19 @@ class Tensor:
         return to_numpy(self._data)
 
     def item(self) -> float:
-        """The one number in this Tensor."""
+        """The one number in this Tensor; :class:`InputError` where there are more, or none."""
         if self._data.size != 1:
             raise InputError(f"item() needs exactly one element; this Tensor has {self.shape}")
         return self._data.item()  # type: ignore[no-any-return]
 
     def detach(self) -> Tensor:
-        """The same data without its history."""
+        """The same data without its history.
+
+        >>> w = Tensor([2.0], requires_grad=True)
+        >>> (w * w.detach()).sum().backward()
+        >>> w.grad
+        array([2.], dtype=float32)
+        """
         return wrap(self._data, None)
 
     def __repr__(self) -> str:
@@ -187,7 +203,15 @@ class Tensor:
         """Add d(self)/d(leaf), times ``gradient``, to the ``grad`` of every leaf behind self.
 
         ``gradient`` (a number, or an array of self's shape) may be left out for a scalar, where
-        it is 1. The graph is freed on the way unless ``retain_graph``.
+        it is 1. The graph is freed on the way unless ``retain_graph`` (article D1 §3.2). Raises
+        :class:`InputError` where nothing behind self requires a gradient, for a gradient of another
+        shape, and where the graph has been freed. A second backward adds to the first:
+
+        >>> w = Tensor([1.0, 2.0], requires_grad=True)
+        >>> for _ in range(2):
+        ...     (3 * w).sum().backward()
+        >>> w.grad
+        array([6., 6.], dtype=float32)
         """
         root, g = seed(self, gradient)
         if isinstance(root, Leaf):
@@ -200,7 +224,14 @@ class Tensor:
         """Call ``hook(gradient)`` in each backward when this Tensor's gradient is complete.
 
         What the hook returns, if not ``None``, takes the gradient's place; it must not write to
-        the gradient itself, which may be shared. The result removes the hook again.
+        the gradient itself, which may be shared. The result removes the hook again. Raises
+        :class:`InputError` where this Tensor requires no gradient.
+
+        >>> w = Tensor([1.0, 2.0], requires_grad=True)
+        >>> remove = w.register_hook(lambda g: -g)
+        >>> w.sum().backward()
+        >>> w.grad
+        array([-1., -1.], dtype=float32)
         """
         node = self._node
         if node is None:
@@ -249,7 +280,11 @@ def wrap(array: Array, node: Node | Leaf | None) -> Tensor:
 
 
 def as_array(data: Any, dtype: Any = None) -> Array:
-    """``data`` as an array. Python floats become float32, arrays keep their dtype."""
+    """``data`` as an array. Python floats become float32, arrays keep their dtype.
+
+    >>> mg.autograd.as_array([1.0, 2.0]).dtype, mg.autograd.as_array(np.ones(2)).dtype
+    (dtype('float32'), dtype('float64'))
+    """
     if isinstance(data, Tensor):
         data = data._data
     if hasattr(data, "dtype") and not isinstance(data, np.generic):

@@ -54,6 +54,12 @@ def load(name: str, *, test_size: float = 0.2, seed: int = 0, dtype: str = "floa
 
     Raises :class:`InputError` for a name that is not in :data:`NAMES`, :class:`MissingExtra`
     without scikit-learn.
+
+    >>> iris = data.load("iris")
+    >>> iris.x_train.shape, iris.x_test.shape, iris.class_names
+    ((120, 4), (30, 4), ('setosa', 'versicolor', 'virginica'))
+    >>> bool(abs(iris.x_train.mean(axis=0)).max() < 1e-6)
+    True
     """
     if name not in NAMES:
         raise unknown("data set", name, NAMES)
@@ -95,6 +101,11 @@ def from_arrays(
 
     Raises :class:`InputError` for shapes that do not fit, labels out of range, fewer than two
     classes, a class of one row, a ``test_size`` that leaves a part without rows for every class.
+
+    >>> x, y = np.arange(10.0).reshape(10, 1), np.arange(10) % 2
+    >>> parts = data.from_arrays(x, y, name="odd", feature_names=["n"], class_names=["even", "odd"])
+    >>> len(parts.y_train), len(parts.y_test), parts.classes
+    (8, 2, 2)
     """
     where = where or name
     x, y = np.asarray(x, np.float64), np.asarray(y)

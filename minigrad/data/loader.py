@@ -23,6 +23,11 @@ class Batch:
     its number in the epoch, and ``sample`` the number in the epoch of its first sample. This
     rank's own rows are ``rows[first : first + count]``; hence ``sample + first`` numbers its first
     sample the same way for every number of ranks, and with or without micro-batches.
+
+    >>> loader = data.DataLoader(np.arange(5), batch_size=5, shuffle=False, rank=1, size=2)
+    >>> (batch,) = loader.epoch(0)
+    >>> batch.total, batch.first, batch.count, batch.x
+    (5, 3, 2, array([3, 4]))
     """
 
     source: tuple[Array, ...]
@@ -100,6 +105,10 @@ class DataLoader:
 
     Raises :class:`InputError` for arrays that are empty or of different lengths, a batch smaller
     than the number of ranks, and fewer rows than ranks.
+
+    >>> loader = data.DataLoader(np.arange(5), batch_size=2, shuffle=False)
+    >>> [batch.x for batch in loader.epoch(0)]
+    [array([0, 1]), array([2, 3]), array([4])]
     """
 
     def __init__(

@@ -44,6 +44,13 @@ def from_csv(
     and scaling are those of :func:`from_arrays`.
 
     Raises :class:`InputError` with file, line and column for whatever else is in the file.
+
+    >>> from pathlib import Path
+    >>> rows = [f"{i},{'ripe' if i > 4 else 'green'}" for i in range(10)]
+    >>> _ = Path("fruit.csv").write_text("\\n".join(["days,state", *rows]))
+    >>> fruit = data.from_csv("fruit.csv", "state")
+    >>> fruit.feature_names, fruit.class_names
+    (('days',), ('green', 'ripe'))
     """
     if missing not in ("error", "drop", "mean"):
         raise unknown("way to treat missing values", missing, ("error", "drop", "mean"))

@@ -30,6 +30,7 @@ Point = tuple[int, float, float]
 
 
 def demo(comm: Communicator, folder: Path) -> None:
+    """Measure on the ranks of ``comm``; pictures go to ``folder``."""
     data = digits()
     ways: dict[str, Reducer] = {
         "gradient all-reduce": Flat(),

@@ -33,6 +33,7 @@ _SIZES = {
 
 
 def demo(comm: Communicator, folder: Path) -> None:
+    """Measure on the ranks of ``comm``; pictures go to ``folder``."""
     own, ranks = library(comm), comm.size
     measured: dict[str, list[tuple[float, float]]] = {}
     for name in (own, *ALGORITHMS):

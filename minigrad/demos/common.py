@@ -116,6 +116,7 @@ class Counted(Wrapper):
 
     @property
     def sent(self) -> int:
+        """Bytes that this rank has sent so far."""
         return self.calls["bytes"]
 
     def _start(self, call: Call) -> Request:

@@ -32,6 +32,7 @@ Point = tuple[float, float, float]
 
 
 def demo(comm: Communicator, folder: Path) -> None:
+    """Measure on the ranks of ``comm``; pictures go to ``folder``."""
     data = digits()
     data = replace(
         data, x_train=data.x_train.astype(np.float32), x_test=data.x_test.astype(np.float32)

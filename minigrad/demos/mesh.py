@@ -33,6 +33,7 @@ _MOST_PANELS = 6
 
 
 def demo(comm: Communicator, folder: Path) -> None:
+    """Measure on the ranks of ``comm``; pictures go to ``folder``."""
     found = list(_layouts(comm.size))
     alone = _train(SerialCommunicator(), (1, 1, 1)).parallel.state_dict()
     rows: list[tuple[object, ...]] = [

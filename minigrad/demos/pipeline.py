@@ -39,6 +39,7 @@ _ROWS, _FEATURES, _CLASSES = 8, 16, 4
 
 
 def demo(comm: Communicator, folder: Path) -> None:
+    """Measure on the ranks of ``comm``; pictures go to ``folder``."""
     stages = comm.size
     m = max(8, stages)
     rng = np.random.default_rng(1)

@@ -23,6 +23,7 @@ _SIZES = {"4 KiB": 1 << 12, "256 KiB": 1 << 18, "4 MiB": 1 << 22}
 
 
 def demo(comm: Communicator, folder: Path) -> None:
+    """Measure on the ranks of ``comm``; pictures go to ``folder``."""
     ranks, own = comm.size, library(comm)
     plan = all_reduce("ring", min(ranks, _SHOWN), 2 * min(ranks, _SHOWN))
     tell(comm, str(plan), "")

@@ -26,6 +26,7 @@ _NONE = 1e-17  # where no difference is drawn, on an axis that has no 0
 
 
 def demo(comm: Communicator, folder: Path) -> None:
+    """Measure on the ranks of ``comm``; pictures go to ``folder``."""
     ranks, data = comm.size, digits()
     batch = ranks + 1  # of which rank 0 has two
     tell(

@@ -42,6 +42,7 @@ class _Box(NamedTuple):
 
 
 def demo(comm: Communicator, folder: Path) -> None:
+    """Measure on the ranks of ``comm``; pictures go to ``folder``."""
     data = digits()
     alone, _, _ = _step(SerialCommunicator(), data, comm.size * _SHARE, Naive(), NO_TRACE)
     reducers = {"naive": Naive(), "flat": Flat(), "bucketed": Bucketed(1 << 18)}

@@ -26,6 +26,7 @@ _FEATURES, _BATCH = 32, 16
 
 
 def demo(comm: Communicator, folder: Path) -> None:
+    """Measure on the ranks of ``comm``; pictures go to ``folder``."""
     hidden = comm.size * max(2, 48 // comm.size)
     rng = np.random.default_rng(0)
     up = nn.Dense(_FEATURES, hidden, rng=rng, activation="gelu", dtype="float64")

@@ -27,6 +27,7 @@ _STEPS, _BATCH, _MOST_RANKS = 10, 128, 8
 
 
 def demo(comm: Communicator, folder: Path) -> None:
+    """Measure on the ranks of ``comm``; pictures go to ``folder``."""
     data = digits()
     rows: list[tuple[object, ...]] = [
         ("stage", *(f"{part} MB" for part in _PARTS), "MB sent a step", "differs from stage 0")

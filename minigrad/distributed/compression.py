@@ -62,6 +62,11 @@ class Float16:
 
     @_QUIET
     def start(self, comm: Communicator, bucket: Bucket, gradient: Array) -> Request:
+        """Begin to send a bucket's ``gradient`` (n,) at half precision.
+
+        After ``wait`` on what comes back it holds the sum over ranks. A bucket's first gradient,
+        from which its shift is learned, goes whole.
+        """
         key = _key(bucket)
         shift = self._shifts.get(key)
         if shift is None:
@@ -122,6 +127,10 @@ class TopK:
 
     @_QUIET
     def start(self, comm: Communicator, bucket: Bucket, gradient: Array) -> Request:
+        """Begin to send the largest elements of a bucket's ``gradient`` (n,).
+
+        After ``wait`` on what comes back it holds the sum over ranks of what was sent.
+        """
         xp, n = array_module(gradient), gradient.size
         key = _key(bucket)
         if key not in self._residuals:
@@ -172,6 +181,10 @@ class PowerSGD:
 
     @_QUIET
     def start(self, comm: Communicator, bucket: Bucket, gradient: Array) -> Request:
+        """Begin to send low-rank factors of a bucket's ``gradient`` (n,).
+
+        After ``wait`` on what comes back it holds the sum over ranks of what was sent.
+        """
         xp, key = array_module(gradient), _key(bucket)
         if key not in self._matrices:
             self._matrices[key] = self._prepare(bucket, gradient)

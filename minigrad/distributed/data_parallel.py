@@ -34,10 +34,12 @@ class Part(Protocol):
     """A micro-batch: this rank's rows of it, and the number of the first in the epoch."""
 
     @property
-    def x(self) -> Array: ...
+    def x(self) -> Array:
+        """This rank's rows, (count, …)."""
 
     @property
-    def number(self) -> int: ...
+    def number(self) -> int:
+        """The number in the epoch of this rank's first row."""
 
 
 P = TypeVar("P", bound=Part)

@@ -53,6 +53,7 @@ class Occasion(Request):
         return [self.members[rank] for rank in range(len(self.members)) if rank not in self.said]
 
     def who(self) -> str:
+        """Which rank has made which call, in words."""
         return who_called({self.members[rank]: said for rank, said in self.said.items()})
 
 

@@ -41,7 +41,7 @@ def world(timeout: float = TIMEOUT) -> Communicator:
     """All ranks that the launcher started; :class:`SerialCommunicator` where there is only one.
 
     With several, a failure on one rank ends all of them
-    (:func:`~minigrad.distributed.failure.fail_together`), and so does a rank that others have been
+    (``failure.fail_together``), and so does a rank that others have been
     waiting for ``timeout`` seconds (0: for ever); BLAS threads are capped at this rank's share of
     the cores, and what is printed leaves in whole lines. Call it once, first. Raises
     :class:`MissingExtra` without mpi4py, and :class:`InputError` where the launcher belongs to
@@ -70,7 +70,7 @@ def share_the_machine(comm: Communicator) -> None:
 class MPICommunicator(Communicator):
     """The ranks of an mpi4py communicator, such as ``MPI.COMM_WORLD``.
 
-    CuPy arrays go by way of the host (:mod:`~minigrad.distributed.staging`), after their stream has
+    CuPy arrays go by way of the host (``minigrad.distributed.staging``), after their stream has
     come to rest, unless ``cuda_aware`` says that this MPI takes them as they are. All ranks' arrays
     lie on GPUs, or all on the host. With a ``log``, what this rank begins and waits for is shown to
     the other ranks.

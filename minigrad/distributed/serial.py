@@ -13,7 +13,12 @@ __all__ = ["SerialCommunicator", "Wrapper"]
 
 
 class SerialCommunicator(Communicator):
-    """One rank, alone: every collective leaves the array as it is, or copies it."""
+    """One rank, alone: every collective leaves the array as it is, or copies it.
+
+    >>> comm = mg.distributed.SerialCommunicator()
+    >>> comm.rank, comm.size
+    (0, 1)
+    """
 
     def __init__(self) -> None:
         super().__init__(rank=0, size=1, local_rank=0, local_size=1)

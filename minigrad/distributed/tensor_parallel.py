@@ -100,6 +100,7 @@ class ColumnParallelDense(_ParallelDense):
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (…, inputs), alike on all ranks, to (…, outputs), without ``gather`` a part."""
         check_features(self, x, self.weight.shape[0])
         x = ops.copy_to_ranks(x, self.comm)
         y = ops.dense(x, self.weight, self.bias, self.activation)
@@ -144,6 +145,7 @@ class RowParallelDense(_ParallelDense):
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (…, inputs), or this rank's part of it, to (…, outputs), alike on all ranks."""
         rows = self.weight.shape[0]
         check_features(self, x, rows * self.comm.size if self.split_input else rows)
         if self.split_input:
@@ -201,6 +203,7 @@ class ParallelMLP(Module):
         return block
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (…, inputs) to (…, outputs), both alike on all ranks."""
         return self.down(self.up(x))
 
     def __repr__(self) -> str:
@@ -229,6 +232,7 @@ class ParallelDropout(Dropout):
         return twin
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (…, features / ranks), this rank's features, masked as one process masks the whole."""
         if not self.training or self.rate == 0:
             return x
         whole = (*x.shape[:-1], x.shape[-1] * self.comm.size)

@@ -26,11 +26,19 @@ T = TypeVar("T")
 
 
 class ThreadCommunicator(Communicator):
-    """One rank of :meth:`group`. Ranks that disagree raise :class:`InputError`, every one of them.
+    """One rank of ``group``. Ranks that disagree raise :class:`InputError`, every one of them.
 
     To disagree is to make another call, with another operation, root, dtype or shape, to have
     left (under :func:`run_ranks`) while others wait, or to wait for each other. Once a rank has
     failed or aborted, the calls of the others raise :class:`RankError`.
+
+    >>> from minigrad.testing import run_ranks
+    >>> def total(comm):
+    ...     x = np.array([1.0 + comm.rank])
+    ...     comm.all_reduce(x)
+    ...     return x
+    >>> run_ranks(3, total)
+    [array([6.]), array([6.]), array([6.])]
     """
 
     def __init__(self, rank: int, meeting: Meeting, members: tuple[int, ...], order: int) -> None:
@@ -81,6 +89,10 @@ def run_ranks(n: int, f: Callable[[Communicator], T]) -> list[T]:
     """``[f(comm) for each of n ranks]``, every rank on a thread of its own; never hangs in a call.
 
     Raises the exception of the lowest rank that failed by itself, with a note that names it.
+
+    >>> from minigrad.testing import run_ranks
+    >>> run_ranks(3, lambda comm: comm.rank * 10)
+    [0, 10, 20]
     """
     comms = ThreadCommunicator.group(n)
     meeting = comms[0]._meeting

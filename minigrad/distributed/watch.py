@@ -26,6 +26,7 @@ class Watch:
         self._thread = threading.Thread(target=self._look, name="minigrad watch", daemon=True)
 
     def start(self) -> None:
+        """Begin to look."""
         self._thread.start()
 
     def stop(self) -> None:

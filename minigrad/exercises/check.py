@@ -37,6 +37,7 @@ class Wrong(Exception):
         self.en, self.zh = en, zh
 
     def text(self, language: str) -> str:
+        """The sentence in ``"en"`` or ``"zh"``."""
         return self.zh if language == "zh" else self.en
 
 
@@ -50,6 +51,7 @@ class Exercise:
     hints_zh: tuple[str, ...]
 
     def hints(self, language: str) -> tuple[str, ...]:
+        """The hints in ``"en"`` or ``"zh"``, the first that is shown first."""
         return self.hints_zh if language == "zh" else self.hints_en
 
 

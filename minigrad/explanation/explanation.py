@@ -155,7 +155,7 @@ class Explanation(Sequence[Step]):
         """Write a page that steps through this computation: one file that loads nothing else.
 
         ``depth`` draws each module that many levels below the model as one box; 0 the whole model.
-        Raises :class:`InputError` for more than :data:`~minigrad.explanation.drawing.LIMIT` boxes,
+        Raises :class:`InputError` for more than ``drawing.LIMIT`` boxes,
         and where the file cannot be written; :class:`MissingExtra` without the extra ``explain``.
         """
         from minigrad.explanation.page import write_page
@@ -182,5 +182,12 @@ def explain(loss: Tensor, *, lang: str | None = None) -> Explanation:
     ``lang`` is "en" or "zh"; by default the locale's. Raises :class:`InputError` where ``loss`` is
     no scalar, where nothing behind it wants a gradient, where backward has freed the graph, and
     where data that it used has been overwritten since. (Backpropagation: D1 §3.2.)
+
+    >>> w = Tensor(3.0, requires_grad=True, name="w")
+    >>> story = mg.explain(w * w, lang="en")
+    >>> story.gradient("w"), story.wrong
+    (array(6., dtype=float32), [])
+    >>> [f"{step.phase} {step.vertex.label}" for step in story]
+    ['forward w', 'forward v2', 'backward v2', 'backward w']
     """
     return Explanation(run_again(loss), lang=lang)

@@ -95,7 +95,12 @@ def switched_off() -> bool:
 
 @contextlib.contextmanager
 def reference() -> Iterator[None]:
-    """Within it, this thread runs no kernels but the formulas beside them."""
+    """Within it, this thread runs no kernels but the formulas beside them.
+
+    >>> with mg.kernels.reference():
+    ...     print(mg.kernels.kernel("adam", np.zeros(3)))
+    None
+    """
     before = _mode.reference
     _mode.reference = True
     try:

@@ -122,13 +122,14 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 @cache
 def own_folder() -> Path:
-
+    """A temporary folder of this process alone, removed when it ends."""
     place = tempfile.mkdtemp(prefix="minigrad-")
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     return Path(place)
 
 
 def digest(*parts: str | bytes) -> bytes:
+    """A hash of ``parts`` that tells apart what their concatenation would not."""
     whole = hashlib.blake2b(digest_size=SEAL)
     for part in parts:
         part = part.encode() if isinstance(part, str) else part

@@ -26,6 +26,10 @@ def latex(expression: str | ast.expr, names: Mapping[str, str] | None = None) ->
     and ``@`` are juxtaposition, equal neighbours a power; a comparison that is calculated with is
     an Iverson bracket; the array module, ``out=``, ``dtype=`` and ``keepdims=`` are not shown.
     Raises :class:`InputError` for what is no formula, such as a comprehension or a lambda.
+
+    >>> from minigrad.latex import latex
+    >>> latex("m / (1 - beta1**t)")
+    '\\frac{m}{1 - \\beta_{1}^{t}}'
     """
     if isinstance(expression, str):
         try:

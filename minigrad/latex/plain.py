@@ -24,7 +24,12 @@ _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[{}^_]|[^\\{}^_]")
 
 
 def plain(latex: str) -> str:
-    """``latex`` as a line of text: ``\\frac{a}{b}`` becomes a/b, ``\\bar{y}`` ȳ, x^{2} x²."""
+    """``latex`` as a line of text: ``\\frac{a}{b}`` becomes a/b, ``\\bar{y}`` ȳ, x^{2} x².
+
+    >>> from minigrad.latex import plain
+    >>> plain(r"\\theta - \\eta\\,g")
+    'θ - η g'
+    """
     text, rest = _group(_TOKEN.findall(latex))
     assert not rest, f"unbalanced braces in {latex}"
     text = re.sub(r" {2,}", " ", text).replace("( ", "(").replace(" )", ")").strip()

@@ -38,7 +38,12 @@ def source_of(rule: Callable[..., Any]) -> str:
 
 def formula_of(rule: Callable[..., Any], names: Mapping[str, str] | None = None) -> str | None:
     """LaTeX of what a lambda, or a function of one ``return``, gives; None where it is longer,
-    holds what is no formula, or has no source. ``names`` as in :func:`latex`."""
+    holds what is no formula, or has no source. ``names`` as in :func:`latex`.
+
+    >>> from minigrad.latex import formula_of
+    >>> formula_of(optim.sgd_step)
+    '\\\\theta - \\\\eta\\\\,g'
+    """
     source = source_of(rule)
     if not source:
         return None

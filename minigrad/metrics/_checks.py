@@ -9,12 +9,14 @@ __all__ = ["check_classes", "check_lengths", "no_samples"]
 
 
 def check_classes(classes: int) -> int:
+    """``classes``; raises :class:`InputError` below 2."""
     if classes < 2:
         raise InputError(f"classes is {classes}, and there must be at least 2 to tell apart")
     return int(classes)
 
 
 def check_lengths(labels: Array, name: str, values: Array) -> None:
+    """Raise :class:`InputError` unless there are as many ``values`` as labels."""
     if len(labels) != len(values):
         raise InputError(
             f"{len(labels)} labels came with {len(values)} {name}; give one of each for a sample"
@@ -22,4 +24,5 @@ def check_lengths(labels: Array, name: str, values: Array) -> None:
 
 
 def no_samples() -> InputError:
+    """The error of a measure that was asked for before anything was counted."""
     return InputError("there are no samples to measure; call update with at least one first")

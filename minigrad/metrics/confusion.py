@@ -38,6 +38,13 @@ class ConfusionMatrix:
     ``matrix``: int64, shape (classes, classes); rows are true classes, columns predicted ones.
     Every measure lies in [0, 1] and raises :class:`InputError` while nothing has been counted.
     Formulas: D3 §3.3. An average over several classes is as in scikit-learn, with 0 for 0/0.
+
+    >>> counts = metrics.ConfusionMatrix(2)
+    >>> counts.update([0, 0, 1], [0, 1, 1])
+    >>> counts.update([1], [1])
+    >>> counts.matrix
+    array([[1, 1],
+           [0, 2]])
     """
 
     def __init__(self, classes: int) -> None:
@@ -116,12 +123,24 @@ class ConfusionMatrix:
 
 
 def accuracy(labels: Array, predictions: Array) -> float:
-    """:meth:`ConfusionMatrix.accuracy` of class numbers, shape (n,) each."""
+    """The share of samples whose prediction is their label, in [0, 1] (D3 §3.3).
+
+    ``labels`` and ``predictions`` are class numbers, (n,) each. Raises :class:`InputError` for
+    other shapes, negative numbers and no samples. Over batches: :meth:`ConfusionMatrix.accuracy`.
+
+    >>> metrics.accuracy([0, 0, 1, 1], [0, 1, 1, 1])
+    0.75
+    """
     return _count(labels, predictions, None).accuracy()
 
 
 def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:
-    """int64 (classes, classes): at [i, j], how many samples of class i were predicted as j."""
+    """int64 (classes, classes): at [i, j], how many samples of class i were predicted as j.
+
+    >>> metrics.confusion_matrix([0, 0, 1, 1], [0, 1, 1, 1], classes=2)
+    array([[1, 1],
+           [0, 2]])
+    """
     return _count(labels, predictions, classes).matrix
 
 
@@ -131,7 +150,15 @@ def precision(
     average: Average | None = "binary",
     classes: int | None = None,
 ) -> float | Array:
-    """:meth:`ConfusionMatrix.precision`; ``classes`` is the largest number seen + 1, or given."""
+    """Of the samples that were predicted to be of a class, the share that is (D3 §3.3).
+
+    Class numbers (n,) each; ``average`` is an :data:`Average`; ``classes`` is the largest number
+    seen + 1, or given. In [0, 1]. Errors are those of :meth:`ConfusionMatrix.precision`, for
+    batches.
+
+    >>> metrics.precision([1, 1, 0, 0], [1, 0, 1, 0])
+    0.5
+    """
     return _count(labels, predictions, classes).precision(average)
 
 
@@ -141,7 +168,14 @@ def recall(
     average: Average | None = "binary",
     classes: int | None = None,
 ) -> float | Array:
-    """:meth:`ConfusionMatrix.recall`; ``classes`` is the largest number seen + 1, or given."""
+    """Of a class's samples, the share that was found (D3 §3.3).
+
+    Class numbers (n,) each; ``average`` is an :data:`Average`; ``classes`` is the largest number
+    seen + 1, or given. In [0, 1]. Errors are those of :meth:`ConfusionMatrix.recall`, for batches.
+
+    >>> metrics.recall([1, 1, 1, 1], [1, 0, 0, 0])
+    0.25
+    """
     return _count(labels, predictions, classes).recall(average)
 
 
@@ -151,7 +185,14 @@ def f1(
     average: Average | None = "binary",
     classes: int | None = None,
 ) -> float | Array:
-    """:meth:`ConfusionMatrix.f1`; ``classes`` is the largest number seen + 1, or given."""
+    """2PR / (P + R), the harmonic mean of precision P and recall R (D3 §3.3).
+
+    Class numbers (n,) each; ``average`` is an :data:`Average`; ``classes`` is the largest number
+    seen + 1, or given. In [0, 1]. Errors are those of :meth:`ConfusionMatrix.f1`, for batches.
+
+    >>> metrics.f1([1, 1, 1, 1], [1, 0, 0, 0])
+    0.4
+    """
     return _count(labels, predictions, classes).f1(average)
 
 

@@ -25,6 +25,12 @@ class Scores:
     several columns; within a row for top-k. Infinities have an order, NaN is refused. Kept as
     float64, which holds every narrower float exactly.
     Every measure lies in [0, 1] and raises :class:`InputError` while there are no samples.
+
+    >>> scores = metrics.Scores(2)
+    >>> scores.update([0, 1], [0.1, 0.7])
+    >>> scores.update([0, 1], [0.4, 0.3])
+    >>> scores.auc()
+    0.75
     """
 
     def __init__(self, classes: int) -> None:
@@ -160,24 +166,58 @@ class Scores:
 
 
 def top_k_accuracy(labels: Array, scores: Array, k: int) -> float:
-    """:meth:`Scores.top_k_accuracy` of class numbers (n,) and scores (n, classes)."""
+    """The share of samples whose label has one of the k highest scores, in [0, 1].
+
+    Class numbers (n,) and scores (n, classes). Raises :class:`InputError` for k outside 1 …
+    classes, other shapes and NaN. Over batches: :meth:`Scores.top_k_accuracy`.
+
+    >>> scores = [[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]
+    >>> metrics.top_k_accuracy([1, 2], scores, k=1), metrics.top_k_accuracy([1, 2], scores, k=2)
+    (0.5, 1.0)
+    """
     return _keep(labels, scores).top_k_accuracy(k)
 
 
 def roc_curve(labels: Array, scores: Array) -> tuple[Array, Array, Array]:
-    """:meth:`Scores.roc_curve` of labels 0 and 1 and scores, shape (n,) each."""
+    """``(fpr, tpr, thresholds)``: at each threshold, the shares of negatives and of positives with
+    a score at or above it (D3 §3.3).
+
+    Labels 0 and 1, and scores, (n,) each. Raises :class:`InputError` unless both classes occur.
+    Over batches: :meth:`Scores.roc_curve`.
+
+    >>> fpr, tpr, thresholds = metrics.roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.3, 0.7])
+    >>> fpr, tpr
+    (array([0. , 0. , 0.5, 0.5, 1. ]), array([0. , 0.5, 0.5, 1. , 1. ]))
+    >>> thresholds
+    array([inf, 0.7, 0.4, 0.3, 0.1])
+    """
     return _keep(labels, scores).roc_curve()
 
 
 def auc(labels: Array, scores: Array) -> float:
-    """:meth:`Scores.auc` of labels 0 and 1 and scores, shape (n,) each."""
+    """The area under the ROC curve: how often a positive's score exceeds a negative's (D3 §3.3).
+
+    Labels 0 and 1, and scores, (n,) each; in [0, 1], and 0.5 for guessing. Raises
+    :class:`InputError` unless both classes occur. Over batches: :meth:`Scores.auc`.
+
+    >>> metrics.auc([0, 0, 1, 1], [0.1, 0.4, 0.3, 0.7])
+    0.75
+    """
     return _keep(labels, scores).auc()
 
 
 def one_vs_rest_auc(
     labels: Array, scores: Array, average: Literal["macro", "weighted"] | None = "macro"
 ) -> float | Array:
-    """:meth:`Scores.one_vs_rest_auc` of class numbers (n,) and scores (n, classes)."""
+    """AUC of each class against all others, averaged as ``"macro"`` or ``"weighted"`` says.
+
+    Class numbers (n,) and scores (n, classes). ``None``: one value a class. Raises
+    :class:`InputError` for a class without samples. Over batches: :meth:`Scores.one_vs_rest_auc`.
+
+    >>> scores = [[0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.2, 0.7, 0.1]]
+    >>> metrics.one_vs_rest_auc([0, 1, 2], scores, average=None)
+    array([1.  , 0.5 , 0.25])
+    """
     return _keep(labels, scores).one_vs_rest_auc(average)
 
 

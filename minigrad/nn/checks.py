@@ -14,6 +14,7 @@ __all__ = ["check_features", "generator"]
 
 
 def generator(layer: Module, rng: Any) -> np.random.Generator:
+    """``rng``; raises :class:`InputError` for what is no generator, naming the layer."""
     if isinstance(rng, np.random.Generator):
         return rng
     raise InputError(

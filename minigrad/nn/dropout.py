@@ -25,6 +25,14 @@ class Dropout(Module):
 
     x has any shape (batch, …). ``rng``, which must be given, draws the key. Raises
     :class:`InputError` for a rate outside [0, 1) and for a missing ``rng``.
+
+    >>> layer = nn.Dropout(0.5, rng=np.random.default_rng(0))
+    >>> x = np.ones((2, 4), "float32")
+    >>> layer(x)
+    Tensor([[0., 0., 0., 0.],
+            [2., 2., 0., 0.]])
+    >>> layer.eval()(x[:1])
+    Tensor([[1., 1., 1., 1.]])
     """
 
     buffers = ("key",)
@@ -36,6 +44,7 @@ class Dropout(Module):
         self.key = generator(self, rng).integers(0, 2**63, size=2, dtype=np.uint64)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x of any shape (batch, …), masked in training, itself in evaluation."""
         if not self.training or self.rate == 0:
             return x
         blocks = -(-math.prod(x.shape[1:]) // 8)  # of eight numbers each, for one sample

@@ -23,6 +23,10 @@ class Embedding(Module):
     Raises :class:`InputError` for sizes below 1, a missing ``rng``, ids that are no integers, and
     on a CPU for ids outside 0 … words − 1; on a GPU those give wrong rows without a word, see
     :func:`minigrad.ops.embedding`.
+
+    >>> table = nn.Embedding(10, 3, rng=np.random.default_rng(0))
+    >>> table(np.array([[1, 2], [1, 9]])).shape
+    (2, 2, 3)
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Embedding(Module):
         self.weight = Parameter((std * rng.standard_normal((words, features))).astype(dtype))
 
     def forward(self, ids: Tensor) -> Tensor:
+        """Integer ids (…) to their rows, (…, features)."""
         return ops.embedding(self.weight, ids)
 
     def __repr__(self) -> str:

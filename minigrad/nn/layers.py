@@ -22,12 +22,21 @@ __all__ = [
 
 
 class Sequential(Module):
-    """Layers one after the other."""
+    """Layers one after the other: what one gives, the next takes. ``model[i]`` is layer i.
+
+    >>> rng = np.random.default_rng(0)
+    >>> model = nn.Sequential(nn.Dense(4, 3, rng=rng), nn.ReLU(), nn.Dense(3, 2, rng=rng))
+    >>> model(np.zeros((5, 4))).shape, len(model.parameters())
+    ((5, 2), 4)
+    """
 
     def __init__(self, *layers: Module) -> None:
         self.layers = list(layers)
 
     def forward(self, x: Tensor) -> Tensor:
+        """What the first layer takes to what the last one gives.
+
+        An :class:`InputError` of a layer is raised with that layer's number."""
         for i, layer in enumerate(self.layers):
             try:
                 x = layer(x)
@@ -52,6 +61,11 @@ class Dense(Module):
     ``rng``, which must be given, draws the first weights; ``init`` is one of
     :data:`~minigrad.nn.init.INITIALISERS` or a function like those. Raises :class:`InputError` for
     sizes below 1, unknown names, a missing ``rng``, and for x of another last axis.
+
+    >>> layer = nn.Dense(2, 1, rng=np.random.default_rng(0))
+    >>> layer.weight.data = [[1.0], [-1.0]]
+    >>> layer([[5.0, 2.0]])
+    Tensor([[3.]], requires_grad=True)
     """
 
     def __init__(
@@ -81,6 +95,7 @@ class Dense(Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (…, inputs) to (…, outputs)."""
         if x._data.shape[-1:] != self.weight._data.shape[:1]:
             raise InputError(
                 f"{self} takes inputs of shape (…, {self.weight.shape[0]}), but {x.shape} came; "
@@ -101,6 +116,7 @@ class _Activation(Module):
     function: ClassVar[Callable[..., Tensor]]
 
     def forward(self, x: Tensor) -> Tensor:
+        """x of any shape; the result has it too."""
         return type(self).function(x)
 
     def __repr__(self) -> str:
@@ -108,54 +124,88 @@ class _Activation(Module):
 
 
 class ReLU(_Activation):
-    """max(x, 0)."""
+    """max(x, 0).
+
+    >>> nn.ReLU()([-2.0, 3.0])
+    Tensor([0., 3.])
+    """
 
     function = staticmethod(ops.relu)
 
 
 class Sigmoid(_Activation):
-    """1/(1 + e⁻ˣ)."""
+    """1/(1 + e⁻ˣ).
+
+    >>> nn.Sigmoid()([0.0])
+    Tensor([0.5])
+    """
 
     function = staticmethod(ops.sigmoid)
 
 
 class Tanh(_Activation):
-    """tanh x."""
+    """tanh x.
+
+    >>> nn.Tanh()([0.0, 1.0])
+    Tensor([0.    , 0.7616])
+    """
 
     function = staticmethod(ops.tanh)
 
 
 class Softplus(_Activation):
-    """ln(1 + eˣ)."""
+    """ln(1 + eˣ).
+
+    >>> nn.Softplus()([0.0])
+    Tensor([0.6931])
+    """
 
     function = staticmethod(ops.softplus)
 
 
 class GELU(_Activation):
-    """The tanh form of the Gaussian error linear unit."""
+    """The tanh form of the Gaussian error linear unit.
+
+    >>> nn.GELU()([-1.0, 1.0])
+    Tensor([-0.1588,  0.8412])
+    """
 
     function = staticmethod(ops.gelu)
 
 
 class SiLU(_Activation):
-    """x · σ(x)."""
+    """x · σ(x).
+
+    >>> nn.SiLU()([-1.0, 1.0])
+    Tensor([-0.2689,  0.7311])
+    """
 
     function = staticmethod(ops.silu)
 
 
 class Softmax(_Activation):
-    """Probabilities over the last axis. Not before a loss that takes logits."""
+    """Probabilities over the last axis. Not before a loss that takes logits.
+
+    >>> nn.Softmax()([[0.0, 0.0], [0.0, 1000.0]])
+    Tensor([[0.5, 0.5],
+            [0. , 1. ]])
+    """
 
     function = staticmethod(ops.softmax)
 
 
 class LeakyReLU(Module):
-    """x where positive, else slope · x; slope ≥ 0 (article D1 §6.2)."""
+    """x where positive, else slope · x; slope ≥ 0 (article D1 §6.2).
+
+    >>> nn.LeakyReLU(0.1)([-2.0, 3.0])
+    Tensor([-0.2,  3. ])
+    """
 
     def __init__(self, slope: float = 0.01) -> None:
         self.slope = slope
 
     def forward(self, x: Tensor) -> Tensor:
+        """x of any shape, elementwise."""
         return ops.leaky_relu(x, self.slope)
 
     def __repr__(self) -> str:
@@ -163,12 +213,17 @@ class LeakyReLU(Module):
 
 
 class ELU(Module):
-    """x where positive, else α(eˣ − 1); α > 0."""
+    """x where positive, else α(eˣ − 1); α > 0.
+
+    >>> nn.ELU()([-1.0, 3.0])
+    Tensor([-0.6321,  3.    ])
+    """
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
 
     def forward(self, x: Tensor) -> Tensor:
+        """x of any shape, elementwise."""
         return ops.elu(x, self.alpha)
 
     def __repr__(self) -> str:
@@ -176,12 +231,18 @@ class ELU(Module):
 
 
 class PReLU(Module):
-    """Leaky ReLU whose slope is learned, one for all features or one each (article D1 §6.2)."""
+    """Leaky ReLU whose slope is learned, one for all features or one each (article D1 §6.2).
+
+    >>> layer = nn.PReLU(slope=0.5)
+    >>> layer([-2.0, 3.0]), layer.named_parameters()
+    (Tensor([-1.,  3.], requires_grad=True), {'slope': Tensor([0.5], requires_grad=True)})
+    """
 
     def __init__(self, features: int = 1, *, slope: float = 0.25, dtype: Any = "float32") -> None:
         self.slope = Parameter(np.full(features, slope, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x of any shape with one slope; (…, features) with a slope each."""
         if self.slope.size > 1:
             check_features(self, x, self.slope.size)
         return ops.prelu(x, self.slope)
@@ -191,9 +252,14 @@ class PReLU(Module):
 
 
 class Flatten(Module):
-    """(batch, a, b, …) to (batch, a·b·…)."""
+    """(batch, a, b, …) to (batch, a·b·…).
+
+    >>> nn.Flatten()(np.zeros((5, 2, 3))).shape
+    (5, 6)
+    """
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (batch, a, b, …) to (batch, a·b·…)."""
         return ops.reshape(x, (x.shape[0], int(np.prod(x.shape[1:]))))
 
     def __repr__(self) -> str:

@@ -40,6 +40,11 @@ class Parameter(Tensor):
     ``arena`` is where an optimizer keeps its data and gradient. Freezing a parameter takes it out
     of its arena; that optimizer can then do no further step, and a new one is made. ``shard`` says
     which part of a whole this is in tensor parallelism; ``None`` is all of it.
+
+    >>> w = nn.Parameter([1.0])
+    >>> w.requires_grad = False
+    >>> (2 * w).requires_grad
+    False
     """
 
     arena: Arena | None = None
@@ -88,6 +93,15 @@ class Module:
 
     ``buffers`` names attributes that hold arrays which are state but not learned, and
     ``training`` tells layers such as Dropout what to do.
+
+    >>> class Scale(nn.Module):
+    ...     def __init__(self):
+    ...         self.factor = nn.Parameter([2.0])
+    ...     def forward(self, x):
+    ...         return self.factor * x
+    >>> model = Scale()
+    >>> model([1.0, 3.0]), model.named_parameters()
+    (Tensor([2., 6.], requires_grad=True), {'factor': Tensor([2.], requires_grad=True)})
     """
 
     buffers: tuple[str, ...] = ()
@@ -95,6 +109,7 @@ class Module:
     on_forward: Callable[[Module, Tensor], None] | None = None
 
     def forward(self, *inputs: Any) -> Tensor:
+        """What the module computes; a subclass defines it, and a call of the module runs it."""
         raise TypeError(f"{type(self).__name__} defines no forward(self, x)")
 
     def __call__(self, *inputs: Any) -> Tensor:

@@ -21,6 +21,10 @@ class LayerNorm(Module):
 
     x (…, features), scale and shift (features,), 1 and 0 at first; the result has x's shape.
     Raises :class:`InputError` for x of another last axis.
+
+    >>> nn.LayerNorm(2)([[1.0, 3.0], [10.0, 30.0]])
+    Tensor([[-1.,  1.],
+            [-1.,  1.]], requires_grad=True)
     """
 
     def __init__(self, features: int, *, epsilon: float = 1e-5, dtype: Any = "float32") -> None:
@@ -29,6 +33,7 @@ class LayerNorm(Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (…, features), each row normalised by itself."""
         check_features(self, x, self.scale.size)
         return ops.layer_norm(x, self.scale, self.shift, self.epsilon)
 
@@ -43,7 +48,12 @@ class BatchNorm1d(Module):
     In training, mean and variance are those of the whole batch: with a communicator (see
     :meth:`Module.attach`) of all ranks' rows together. Running averages,
     r ← (1 − momentum)·r + momentum·new, serve evaluation; the variance in them is the unbiased
-    one, as in PyTorch.
+    one, as in PyTorch. Raises :class:`InputError` for x of another shape.
+
+    >>> layer = nn.BatchNorm1d(1)
+    >>> layer([[1.0], [3.0]]), layer.running_mean
+    (Tensor([[-1.],
+            [ 1.]], requires_grad=True), array([0.2], dtype=float32))
     """
 
     buffers = ("running_mean", "running_var")
@@ -64,6 +74,7 @@ class BatchNorm1d(Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (batch, features), normalised by the batch, or in evaluation by running averages."""
         if x.ndim != 2 or x.shape[1] != self.scale.size:
             raise InputError(
                 f"{self} takes inputs of shape (batch, {self.scale.size}), but {x.shape} came"

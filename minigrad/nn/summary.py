@@ -11,7 +11,14 @@ __all__ = ["summary", "watch"]
 
 
 class watch:  # noqa: N801 - used like no_grad: `with watch(model) as outputs: model(x)`
-    """Collect (path, module, output) of every layer that is called, in the order of the calls."""
+    """Collect (path, module, output) of every layer that is called, in the order of the calls.
+
+    >>> model = nn.Sequential(nn.ReLU(), nn.Tanh())
+    >>> with nn.watch(model) as outputs:
+    ...     y = model([-1.0, 0.0])
+    >>> [(path, layer) for path, layer, _ in outputs]
+    [('layers.0', ReLU()), ('layers.1', Tanh()), ('', Sequential(ReLU(), Tanh()))]
+    """
 
     def __init__(self, model: Module) -> None:
         self.model = model
@@ -33,6 +40,13 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> str:
 
     ``input_shape`` is one sample's, without the batch; a zero sample is run through the model to
     see the shapes.
+
+    >>> print(nn.summary(nn.Dense(4, 3, rng=np.random.default_rng(0)), (4,)))
+    layer               output      parameters  bytes
+    -------------------------------------------------
+    model: Dense(4, 3)  (batch, 3)          15     60
+    -------------------------------------------------
+    total                                   15     60
     """
     parameters = model.parameters()
     dtype = parameters[0].dtype if parameters else np.float32

@@ -35,10 +35,14 @@ def _power(a: Any, b: Any) -> Tensor:
 
 
 def _reshape(x: Tensor, *shape: Any) -> Tensor:
+    """The same numbers in another shape, given as integers or one tuple; one length may be −1.
+
+    Raises :class:`InputError` where the numbers of elements differ."""
     return shaping.reshape(x, shape[0] if len(shape) == 1 else shape)
 
 
 def _transpose(x: Tensor, *axes: Any) -> Tensor:
+    """The axes in the order given, as integers or one tuple; reversed without any."""
     if len(axes) == 1 and not isinstance(axes[0], int):
         (axes,) = axes
     return shaping.transpose(x, axes or None)

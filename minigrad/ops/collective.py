@@ -39,7 +39,12 @@ def _all_reduce_gradient(xp: Any, g: Any, comm: Ranks) -> Any:
 @op(x=_all_reduce_gradient)
 def all_reduce(xp: Any, x: Array, comm: Ranks) -> Array:
     """The sum of x over all ranks, on every rank. The loss being the sum of all ranks' losses, its
-    gradient is the sum of the gradients that arrive at all ranks."""
+    gradient is the sum of the gradients that arrive at all ranks.
+
+    >>> from minigrad.testing import run_ranks
+    >>> run_ranks(3, lambda comm: ops.all_reduce([1.0 + comm.rank], comm).item())
+    [6.0, 6.0, 6.0]
+    """
     y = xp.array(x, order="C")
     comm.all_reduce(y)
     return y

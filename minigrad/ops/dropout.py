@@ -33,6 +33,10 @@ def dropout(x: Any, rate: float, key: Sequence[int], counter: int = 0) -> Tensor
 
     Raises :class:`InputError` where rate, key or counter are not in these ranges, and in a step
     that is captured into a CUDA graph, which would replay one mask.
+
+    >>> ops.dropout(np.ones((2, 4), "float32"), rate=0.5, key=(1, 2))
+    Tensor([[2., 0., 0., 0.],
+            [0., 0., 2., 0.]])
     """
     if not 0 <= rate < 1:
         raise InputError(f"dropout: rate must be in [0, 1), {rate} was given")

@@ -17,7 +17,12 @@ __all__ = [
 
 @op(a=lambda g: g, b=lambda g: g)
 def add(xp: Any, a: Array, b: Array) -> Array:
-    """a + b."""
+    """a + b.
+
+    >>> ops.add([[1.0], [2.0]], [10.0, 20.0])
+    Tensor([[11., 21.],
+            [12., 22.]])
+    """
     return a + b
 
 
@@ -54,7 +59,13 @@ def _exponent_gradient(xp: Any, g: Any, a: Any, y: Any) -> Any:
 
 @op(a=_base_gradient, b=_exponent_gradient)
 def pow(xp: Any, a: Array, b: Array) -> Array:
-    """a to the power b. A base of zero sends no gradient to the exponent."""
+    """a to the power b. A base of zero sends no gradient to the exponent.
+
+    >>> x = Tensor(3.0, requires_grad=True)
+    >>> (x**2).backward()
+    >>> x.grad
+    array(6., dtype=float32)
+    """
     return a**b
 
 
@@ -72,7 +83,7 @@ def sign(xp: Any, x: Array) -> Array:
 
 @op(x=lambda xp, g, x: g * xp.sign(x))
 def abs(xp: Any, x: Array) -> Array:
-    """|x|, with gradient 0 at 0."""
+    """``|x|``, with gradient 0 at 0."""
     return xp.abs(x)
 
 
@@ -136,7 +147,13 @@ def tanh(xp: Any, x: Array) -> Array:
     b=lambda xp, g, a, b: xp.where(b > a, g, xp.where(a == b, 0.5 * g, 0.0)),
 )
 def maximum(xp: Any, a: Array, b: Array) -> Array:
-    """The larger of a and b; where they are equal, each gets half of the gradient."""
+    """The larger of a and b; where they are equal, each gets half of the gradient.
+
+    >>> a = Tensor([1.0, 2.0], requires_grad=True)
+    >>> ops.maximum(a, [2.0, 2.0]).sum().backward()
+    >>> a.grad
+    array([0. , 0.5], dtype=float32)
+    """
     return xp.maximum(a, b)
 
 
@@ -154,7 +171,12 @@ def minimum(xp: Any, a: Array, b: Array) -> Array:
     b=lambda xp, g, condition: xp.where(condition, 0.0, g),
 )
 def where(xp: Any, condition: Array, a: Array, b: Array) -> Array:
-    """a where ``condition`` holds, else b."""
+    """a where ``condition`` holds, else b.
+
+    >>> x = Tensor([-1.0, 4.0])
+    >>> ops.where(x > 0, x, 0.0)
+    Tensor([0., 4.])
+    """
     return xp.where(condition, a, b)
 
 
@@ -166,7 +188,13 @@ def _inside(xp: Any, g: Any, x: Any, low: float | None, high: float | None) -> A
 
 @op(x=_inside)
 def clip(xp: Any, x: Array, low: float | None, high: float | None) -> Array:
-    """x held to [low, high]; ``None`` leaves a side open. No gradient where x was outside."""
+    """x held to [low, high]; ``None`` leaves a side open. No gradient where x was outside.
+
+    >>> x = Tensor([-3.0, 0.5, 3.0], requires_grad=True)
+    >>> ops.clip(x, -1.0, 1.0).sum().backward()
+    >>> x.grad
+    array([0., 1., 0.], dtype=float32)
+    """
     return xp.clip(x, low, high)
 
 

@@ -31,6 +31,12 @@ def embedding(weight: Any, ids: Any) -> Tensor:
     0 … words − 1. On a GPU a look at them would stall the stream, so nothing is raised: such an id
     takes the row id mod words, as CuPy wraps around, a wrong one that looks like any other, and
     the gradient leaves it out. Where ids may be wrong, look at them before they go to the GPU.
+
+    >>> table = Tensor([[0.0, 1.0], [2.0, 3.0]], requires_grad=True)
+    >>> ops.embedding(table, [1, 1, 0]).sum().backward()
+    >>> table.grad
+    array([[1., 1.],
+           [2., 2.]], dtype=float32)
     """
     weight = weight if isinstance(weight, Tensor) else Tensor(weight)
     in_tensor, ids = isinstance(ids, Tensor), as_array(ids)

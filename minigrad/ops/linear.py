@@ -48,7 +48,11 @@ def _matmul_right(xp: Any, g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
 
 @op(a=_matmul_left, b=_matmul_right)
 def matmul(xp: Any, a: Array, b: Array) -> Array:
-    """a @ b for vectors (n,), matrices (n, m) and batches (…, n, m), as in NumPy."""
+    """a @ b for vectors (n,), matrices (n, m) and batches (…, n, m), as in NumPy.
+
+    >>> ops.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, -1.0])
+    Tensor([-1., -1.])
+    """
     return product(xp, a, b)
 
 
@@ -164,6 +168,9 @@ def dense(x: Any, W: Any, b: Any = None, activation: str | None = None) -> Tenso
 
     ``activation`` is ``"relu"`` or ``"gelu"`` (the tanh form), applied in the pass that adds b.
     Raises :class:`InputError` for other activations, and where the shapes do not fit.
+
+    >>> ops.dense([[1.0, 2.0]], [[1.0], [-1.0]], [0.5])
+    Tensor([[-0.5]])
     """
     if activation is None:
         return _dense(x, W, b)
@@ -186,7 +193,11 @@ functions.dense = dense
 
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:
-    """Einstein summation, NumPy's subscripts (``"ij,jk->ik"``), any number of operands."""
+    """Einstein summation, NumPy's subscripts (``"ij,jk->ik"``), any number of operands.
+
+    >>> ops.einsum("ij,ij->i", [[1.0, 2.0], [3.0, 4.0]], [[1.0, 1.0], [0.5, 0.5]])
+    Tensor([3. , 3.5])
+    """
     tensors = [x if isinstance(x, Tensor) else as_array(x) for x in operands]
     ranks = [len(x.shape) for x in tensors]
     return _einsum(tensors, subscripts=_explicit(subscripts, ranks))

@@ -61,14 +61,26 @@ def _same_shape(loss: str, prediction: Any, target: Any) -> None:
 
 
 def mse(prediction: Any, target: Any, *, weights: Any = None, reduction: str = "mean") -> Tensor:
-    """Mean squared error, (prediction − target)². Its gradient for Xθ is (2/m)Xᵀ(Xθ − y):
-    article D2 §4."""
+    """Mean squared error, (prediction − target)², of two arrays of one shape.
+
+    Its gradient for Xθ is (2/m)Xᵀ(Xθ − y): article D2 §4. Raises :class:`InputError` where the
+    shapes differ: nothing broadcasts.
+
+    >>> ops.mse([1.0, 2.0], [1.0, 4.0])
+    Tensor(2.)
+    """
     _same_shape("mse", prediction, target)
     return _reduce(square(sub(prediction, target)), weights, reduction)
 
 
 def mae(prediction: Any, target: Any, *, weights: Any = None, reduction: str = "mean") -> Tensor:
-    """Mean absolute error, |prediction − target|."""
+    """Mean absolute error, ``|prediction − target|``, of two arrays of one shape.
+
+    Raises :class:`InputError` where the shapes differ: nothing broadcasts.
+
+    >>> ops.mae([1.0, 2.0], [1.0, 4.0], reduction="none")
+    Tensor([0., 2.])
+    """
     _same_shape("mae", prediction, target)
     return _reduce(abs(sub(prediction, target)), weights, reduction)
 
@@ -87,7 +99,13 @@ def huber(
     weights: Any = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """d²/2 for |d| ≤ δ, else δ(|d| − δ/2), with d = prediction − target (Huber 1964); δ > 0."""
+    """d²/2 for ``|d| ≤ δ``, else ``δ(|d| − δ/2)``, d = prediction − target (Huber 1964).
+
+    Raises :class:`InputError` unless δ > 0, and where the shapes differ.
+
+    >>> ops.huber([0.5, 3.0], [0.0, 0.0], reduction="none")
+    Tensor([0.125, 2.5  ])
+    """
     if delta <= 0:
         raise InputError(f"huber: delta must be positive, {delta} was given")
     _same_shape("huber", prediction, target)
@@ -115,6 +133,9 @@ def binary_cross_entropy(
     ``prediction`` are logits, of which p is the sigmoid (exact for any logit), or p itself with
     ``from_logits=False``, held to [1e-7, 1 − 1e-7] as Keras does. A model that ends in a sigmoid
     gives probabilities: calling them logits is a double sigmoid (article D3 §4, erratum E6).
+
+    >>> ops.binary_cross_entropy([0.0, 1000.0], [1.0, 1.0], reduction="none")
+    Tensor([0.6931, 0.    ])
     """
     _same_shape("binary_cross_entropy", prediction, target)
     target = target.data if isinstance(target, Tensor) else target
@@ -194,6 +215,11 @@ def cross_entropy(
 
     Labels in a Tensor are copied: other ones may be assigned to it before backward. An array is
     kept as it is.
+
+    >>> logits = Tensor([[0.0, np.log(3.0)]], requires_grad=True)
+    >>> ops.cross_entropy(logits, [1]).backward()
+    >>> logits.grad
+    array([[ 0.25, -0.25]], dtype=float32)
     """
     if not _is_share(label_smoothing):
         raise InputError(

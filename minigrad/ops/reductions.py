@@ -59,13 +59,22 @@ def _spread(xp: Any, g: Any, x_shape: tuple[int, ...], axis: Axis) -> Any:
 
 @op(x=_spread)
 def sum(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The sum over ``axis``."""
+    """The sum over ``axis``.
+
+    >>> ops.sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    Tensor([4., 6.])
+    """
     return x.sum(axis=axis, keepdims=keepdims)
 
 
 @op(x=lambda xp, g, x_shape, axis: _spread(xp, g / _count(x_shape, axis), x_shape, axis))
 def mean(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The arithmetic mean over ``axis``."""
+    """The arithmetic mean over ``axis``.
+
+    >>> ops.mean([[1.0, 2.0], [3.0, 4.0]], axis=1, keepdims=True)
+    Tensor([[1.5],
+            [3.5]])
+    """
     if x.dtype.char == "e":  # a sum of float16 would overflow at 65504
         return x.mean(axis=axis, keepdims=keepdims)
     return x.sum(axis=axis, keepdims=keepdims) / _count(x.shape, axis)
@@ -89,7 +98,11 @@ def _var_gradient(xp: Any, g: Any, x: Any, axis: Axis, ddof: int) -> Any:
 
 @op(x=_var_gradient)
 def var(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Array:
-    """The variance over ``axis``: the mean squared distance from the mean, with n − ddof for n."""
+    """The variance over ``axis``: the mean squared distance from the mean, with n − ddof for n.
+
+    >>> ops.var([1.0, 3.0]).item(), ops.var([1.0, 3.0], ddof=1).item()
+    (1.0, 2.0)
+    """
     _freedom(x.shape, axis, ddof)
     return x.var(axis=axis, keepdims=keepdims, ddof=ddof)
 
@@ -115,7 +128,11 @@ def _norm_gradient(xp: Any, g: Any, x: Any, y: Any, axis: Axis) -> Any:
 
 @op(x=_norm_gradient)
 def norm(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The Euclidean length √Σx² over ``axis``; its gradient at 0 is 0, not NaN."""
+    """The Euclidean length √Σx² over ``axis``; its gradient at 0 is 0, not NaN.
+
+    >>> ops.norm([3.0, 4.0])
+    Tensor(5.)
+    """
     return xp.sqrt(xp.square(x).sum(axis=axis, keepdims=keepdims))
 
 
@@ -126,7 +143,13 @@ def _extreme_gradient(xp: Any, g: Any, x: Any, y: Any, axis: Axis) -> Any:
 
 @op(x=_extreme_gradient)
 def max(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The maximum over ``axis``; equal maxima share the gradient evenly."""
+    """The maximum over ``axis``; equal maxima share the gradient evenly.
+
+    >>> x = Tensor([1.0, 5.0, 5.0], requires_grad=True)
+    >>> ops.max(x).backward()
+    >>> x.grad
+    array([0. , 0.5, 0.5], dtype=float32)
+    """
     return x.max(axis=axis, keepdims=keepdims)
 
 
@@ -174,7 +197,11 @@ def flip(xp: Any, x: Array, axis: Axis = None) -> Array:
 
 @op(x=lambda xp, g, axis: xp.flip(xp.cumsum(xp.flip(g, axis), axis), axis))
 def cumsum(xp: Any, x: Array, axis: int) -> Array:
-    """Running sums along ``axis``."""
+    """Running sums along ``axis``.
+
+    >>> ops.cumsum([1.0, 2.0, 3.0], axis=0)
+    Tensor([1., 3., 6.])
+    """
     return xp.cumsum(x, axis)
 
 
@@ -189,7 +216,11 @@ def _finite(xp: Any, x: Any) -> Any:
     )
 )
 def logsumexp(xp: Any, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """ln Σeˣ over ``axis``, with each row's own maximum taken out, so that it cannot overflow."""
+    """ln Σeˣ over ``axis``, with each row's own maximum taken out, so that it cannot overflow.
+
+    >>> ops.logsumexp([1000.0, 1000.0])
+    Tensor(1000.6932)
+    """
     top = _finite(xp, x.max(axis=axis, keepdims=True))
     with np.errstate(divide="ignore"):  # a row of −∞ alone has the logarithm −∞
         y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
@@ -205,14 +236,22 @@ def isfinite(xp: Any, x: Array) -> Array:
 
 @op(x=lambda xp, g, y, axis: y * (g - xp.sum(g * y, axis=axis, keepdims=True)))
 def softmax(xp: Any, x: Array, axis: int = -1) -> Array:
-    """eˣ / Σeˣ along ``axis``: positive, summing to 1. Each row's own maximum is taken out."""
+    """eˣ / Σeˣ along ``axis``: positive, summing to 1. Each row's own maximum is taken out.
+
+    >>> ops.softmax([0.0, np.log(3.0)])
+    Tensor([0.25, 0.75])
+    """
     e = xp.exp(x - x.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
 
 
 @op(x=lambda xp, g, y, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True))
 def log_softmax(xp: Any, x: Array, axis: int = -1) -> Array:
-    """ln softmax(x), exact where softmax itself would underflow."""
+    """ln softmax(x), exact where softmax itself would underflow.
+
+    >>> ops.log_softmax([0.0, 1000.0])
+    Tensor([-1000.,     0.])
+    """
     z = x - x.max(axis=axis, keepdims=True)
     return z - xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
 
@@ -252,6 +291,9 @@ def layer_norm(xp: Any, x: Array, scale: Array, shift: Array, epsilon: float = 1
     x (…, features), scale and shift (features,), or of any shape that broadcasts to x; the result
     has x's shape. ε > 0 keeps rows of equal numbers from a division by 0. Raises
     :class:`InputError` where the shapes do not fit.
+
+    >>> ops.layer_norm([[1.0, 3.0]], [1.0, 1.0], [0.0, 0.0])
+    Tensor([[-1.,  1.]])
     """
     fused = _norm_kernel("layer_norm", x, scale, shift)
     if fused is not None:

@@ -22,7 +22,12 @@ Shape = tuple[int, ...]
 
 @op(x=lambda g, x_shape: g.reshape(x_shape))
 def reshape(xp: Any, x: Array, shape: int | Shape) -> Array:
-    """The same numbers in another shape; one length may be −1."""
+    """The same numbers in another shape; one length may be −1.
+
+    >>> ops.reshape(np.arange(6), (2, -1))
+    Tensor([[0, 1, 2],
+            [3, 4, 5]], dtype=int64)
+    """
     return x.reshape(shape)
 
 
@@ -47,7 +52,11 @@ def _transpose_gradient(xp: Any, g: Any, axes: Shape | None) -> Any:
 
 @op(x=_transpose_gradient)
 def transpose(xp: Any, x: Array, axes: Shape | None = None) -> Array:
-    """The axes in another order; reversed where ``axes`` is ``None``."""
+    """The axes in another order; reversed where ``axes`` is ``None``.
+
+    >>> ops.transpose([[1.0, 2.0, 3.0]]).shape
+    (3, 1)
+    """
     return xp.transpose(x, axes)
 
 
@@ -59,7 +68,13 @@ def swapaxes(xp: Any, x: Array, a: int, b: int) -> Array:
 
 @op(x=lambda g: g)
 def broadcast_to(xp: Any, x: Array, shape: Shape) -> Array:
-    """x repeated to ``shape``; its gradient is the sum over the repetitions."""
+    """x repeated to ``shape``; its gradient is the sum over the repetitions.
+
+    >>> b = Tensor([1.0, 2.0], requires_grad=True)
+    >>> ops.broadcast_to(b, (3, 2)).sum().backward()
+    >>> b.grad
+    array([3., 3.], dtype=float32)
+    """
     return xp.broadcast_to(x, shape)
 
 
@@ -97,7 +112,11 @@ def _pad_gradient(g: Any, x_shape: Shape, width: Any) -> Any:
 
 @op(x=_pad_gradient)
 def pad(xp: Any, x: Array, width: int | Sequence[tuple[int, int]], value: float = 0.0) -> Array:
-    """x with ``value`` around it: ``width`` elements on every side, or (before, after) per axis."""
+    """x with ``value`` around it: ``width`` elements on every side, or (before, after) per axis.
+
+    >>> ops.pad([1.0, 2.0], 1)
+    Tensor([0., 1., 2., 0.])
+    """
     return xp.pad(x, width, constant_values=value)
 
 
@@ -115,7 +134,11 @@ def _concatenate_gradients(g: Any, tensors_shape: Sequence[Shape], axis: int) ->
 
 @op(joint=(("tensors",), _concatenate_gradients))
 def concatenate(xp: Any, *tensors: Array, axis: int = 0) -> Array:
-    """Tensors joined along an existing ``axis``; called with a sequence of them."""
+    """Tensors joined along an existing ``axis``; called with a sequence of them.
+
+    >>> ops.concatenate([Tensor([1.0]), Tensor([2.0, 3.0])])
+    Tensor([1., 2., 3.])
+    """
     return xp.concatenate(tensors, axis=axis)
 
 
@@ -126,12 +149,21 @@ def concatenate(xp: Any, *tensors: Array, axis: int = 0) -> Array:
     )
 )
 def stack(xp: Any, *tensors: Array, axis: int = 0) -> Array:
-    """Tensors of one shape joined along a new ``axis``; called with a sequence of them."""
+    """Tensors of one shape joined along a new ``axis``; called with a sequence of them.
+
+    >>> ops.stack([Tensor([1.0, 2.0]), Tensor([3.0, 4.0])])
+    Tensor([[1., 2.],
+            [3., 4.]])
+    """
     return xp.stack(tensors, axis=axis)
 
 
 def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """x cut along ``axis`` into ``sections`` equal parts, or before each of the given indices."""
+    """x cut along ``axis`` into ``sections`` equal parts, or before each of the given indices.
+
+    >>> ops.split(Tensor([1.0, 2.0, 3.0, 4.0]), 2)
+    [Tensor([1., 2.]), Tensor([3., 4.])]
+    """
     n = x.shape[axis]
     if isinstance(sections, int):
         if sections < 1 or n % sections:
@@ -153,13 +185,23 @@ def _getitem_gradient(xp: Any, g: Any, x_shape: Shape, index: Any) -> Any:
 @op(x=_getitem_gradient)
 def getitem(xp: Any, x: Array, index: Any) -> Array:
     """x[index]: integers, slices, boolean and integer arrays. A repeated element gets the sum of
-    its gradients."""
+    its gradients.
+
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> x[[0, 0, 2]].sum().backward()
+    >>> x.grad
+    array([2., 0., 1.], dtype=float32)
+    """
     return x[index]
 
 
 @op(x=lambda g, index: g[index])
 def scatter(xp: Any, x: Array, shape: Shape, index: Any) -> Array:
-    """Zeros of ``shape`` with x added at ``index``, repeated places adding up."""
+    """Zeros of ``shape`` with x added at ``index``, repeated places adding up.
+
+    >>> ops.scatter([1.0, 2.0, 3.0], (4,), np.array([0, 0, 2]))
+    Tensor([3., 0., 3., 0.])
+    """
     y = xp.zeros(shape, x.dtype)
     if _is_basic(index):
         y[index] = x

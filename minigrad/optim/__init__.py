@@ -82,7 +82,11 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def class_by_name(name: str) -> type[Optimizer]:
-    """The optimizer class called ``name``; :class:`InputError` suggests the nearest name."""
+    """The optimizer class called ``name``; :class:`InputError` suggests the nearest name.
+
+    >>> optim.class_by_name("adamw")
+    <class 'minigrad.optim.adam.AdamW'>
+    """
     if name not in OPTIMIZERS:
         raise unknown("optimizer", name, OPTIMIZERS)
     return OPTIMIZERS[name]

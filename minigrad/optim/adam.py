@@ -17,7 +17,13 @@ def adam_step(
     theta: Array, g: Array, m: Array, v: Array, t: int, *,
     eta: float, beta1: float, beta2: float, epsilon: float,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Algorithm 1 of Kingma & Ba (2015), as PyTorch has it; ``t`` counts from 1."""
+    """Algorithm 1 of Kingma & Ba (2015), as PyTorch has it; ``t`` counts from 1.
+
+    >>> h = {"eta": 0.1, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+    >>> theta, m, v = optim.adam_step(np.array([1.0]), np.array([5.0]), 0.0, 0.0, 1, **h)
+    >>> theta, m, v
+    (array([0.9]), array([0.5]), array([0.025]))
+    """
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
     m_hat = m / (1 - beta1**t)
@@ -43,6 +49,13 @@ class Adam(Optimizer):
     ηm̂/(√v̂ + ε), Algorithm 1 and PyTorch. ``"hat"``: η√(1−β₂ᵗ)/(1−β₁ᵗ) · m/(√v + ε), Keras (with
     ε = 1e-7) and Chainer. They differ where gradients are about as small as ε: at t = 1,
     g = ε = 1e-8, η = 1e-3 the steps are 5.0e-4 and 3.1e-5.
+
+    >>> theta = nn.Parameter([1.0, 1.0])
+    >>> optimizer = optim.Adam([theta], lr=0.1)
+    >>> theta.grad = [100.0, -0.01]
+    >>> optimizer.step()
+    >>> theta
+    Tensor([0.9, 1.1], requires_grad=True)
     """
 
     state = ("m", "v")
@@ -86,6 +99,13 @@ class AdamW(Adam):
     """Adam with decoupled decay θ ← (1 − ηλ)θ (Loshchilov & Hutter 2019): ``weight_decay=0.01``.
 
     As PyTorch's, except that biases and gains are not decayed (see :class:`Optimizer`).
+
+    >>> theta = nn.Parameter([[1.0]])
+    >>> optimizer = optim.AdamW([theta], lr=0.1, weight_decay=0.5)
+    >>> theta.grad = 0.0
+    >>> optimizer.step()
+    >>> theta
+    Tensor([[0.95]], requires_grad=True)
     """
 
     penalties: ClassVar[Mapping[str, float]] = {**Adam.penalties, "weight_decay": 0.01}

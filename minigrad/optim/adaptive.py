@@ -15,7 +15,11 @@ __all__ = ["Adagrad", "RMSprop", "adagrad_step", "rmsprop_step"]
 def adagrad_step(
     theta: Array, g: Array, v: Array, *, eta: float, epsilon: float
 ) -> tuple[Array, Array]:
-    """v ← v + g², θ ← θ − ηg/(√v + ε) (Duchi, Hazan & Singer 2011)."""
+    """v ← v + g², θ ← θ − ηg/(√v + ε) (Duchi, Hazan & Singer 2011).
+
+    >>> optim.adagrad_step(np.array([1.0]), np.array([3.0]), 16.0, eta=0.1, epsilon=0.0)
+    (array([0.94]), array([25.]))
+    """
     v = v + g * g
     return theta - eta * g / (array_module(v).sqrt(v) + epsilon), v
 
@@ -24,7 +28,11 @@ def rmsprop_step(
     theta: Array, g: Array, v: Array, *, eta: float, rho: float, epsilon: float,
     epsilon_placement: Literal["outside", "inside"] = "outside",
 ) -> tuple[Array, Array]:  # fmt: skip
-    """v ← ρv + (1 − ρ)g², θ ← θ − ηg/(√v + ε) (Hinton 2012); ``"inside"``: ηg/√(v + ε)."""
+    """v ← ρv + (1 − ρ)g², θ ← θ − ηg/(√v + ε) (Hinton 2012); ``"inside"``: ηg/√(v + ε).
+
+    >>> optim.rmsprop_step(np.array([1.0]), np.array([2.0]), 0.0, eta=0.1, rho=0.75, epsilon=0.0)
+    (array([0.8]), array([1.]))
+    """
     sqrt = array_module(v).sqrt
     v = rho * v + (1 - rho) * (g * g)
     if epsilon_placement == "inside":
@@ -36,6 +44,13 @@ class Adagrad(Optimizer):
     """θ ← θ − ηg/(√Σg² + ε): steps shrink as squared gradients add up, each parameter its own.
 
     Formula and default ``epsilon=1e-10`` as in PyTorch (the sum starts at 0; Keras's at 0.1).
+
+    >>> theta = nn.Parameter([1.0])
+    >>> optimizer = optim.Adagrad([theta], lr=0.1)
+    >>> theta.grad = 2.0
+    >>> optimizer.step()
+    >>> theta
+    Tensor([0.9], requires_grad=True)
     """
 
     state = ("v",)
@@ -63,6 +78,13 @@ class RMSprop(Optimizer):
     ``rho=0.99``, ``epsilon=1e-8`` and ``epsilon_placement="outside"``, PyTorch's √v + ε;
     ``"inside"`` is Keras's √(v + ε). Neither corrects v's bias towards 0, so the first steps are
     up to 1/√(1 − ρ) times larger.
+
+    >>> theta = nn.Parameter([1.0])
+    >>> optimizer = optim.RMSprop([theta], lr=0.1)
+    >>> theta.grad = 2.0
+    >>> optimizer.step()
+    >>> theta
+    Tensor([0.], requires_grad=True)
     """
 
     state = ("v",)

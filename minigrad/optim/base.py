@@ -75,12 +75,12 @@ class Optimizer(ABC):
     @staticmethod
     @abstractmethod
     def formula(*arrays: Any, **h: Any) -> Any:
-        """The teaching step of (theta, g, *state): (theta, *state) after it, in new arrays."""
+        """The teaching step of ``(theta, g, *state)``: ``(theta, *state)`` after it, new arrays."""
 
     @staticmethod
     @abstractmethod
     def in_place(*arrays: Any) -> None:
-        """The same from (theta, g, *state, s, other, h), in place; ``s``, ``other`` are scratch."""
+        """``formula`` in place, of ``(theta, g, *state, s, other, h)``; s and other are scratch."""
 
     @staticmethod  # noqa: B027
     def finish(theta: Array, update: Array, h: Hyper) -> None:
@@ -201,6 +201,13 @@ class Optimizer(ABC):
         the gradients were, in the same pass; otherwise they stay as they are. Raises
         :class:`InputError` for numbers out of range, for a norm that was not measured since the
         last update or is not of these arenas, and where the parameters have moved.
+
+        >>> theta = nn.Parameter([1.0, 1.0])
+        >>> optimizer = optim.SGD([theta], lr=0.1)
+        >>> theta.grad = [1.0, -50.0]
+        >>> optimizer.step(clip_value=2.0, zero_grad=True)
+        >>> theta.data, theta.grad
+        (array([0.9, 1.2], dtype=float32), array([0., 0.], dtype=float32))
         """
         if norm is not None:
             use(norm, self.arenas, captured=self.captured is not None)

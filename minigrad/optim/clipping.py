@@ -26,6 +26,11 @@ def clip_by_value(gradients: Gradients, limit: float) -> None:
 
     An infinite element becomes ``limit``: look at the norm first where that must not pass.
     Raises :class:`InputError` unless ``limit`` is above 0.
+
+    >>> g = np.array([-5.0, 0.5])
+    >>> optim.clip_by_value(g, 1.0)
+    >>> g
+    array([-1. ,  0.5])
     """
     limit = positive("the limit of clip_by_value", limit)
     for g in _arrays(gradients):
@@ -39,6 +44,12 @@ def clip_by_global_norm(gradients: Gradients, limit: float) -> float:
     gradients are left as they are, to be looked at, and the caller, who is given that norm,
     decides (PyTorch turns every gradient into NaN or 0). Raises :class:`InputError` unless
     ``limit`` is above 0.
+
+    >>> g = np.array([3.0, 4.0])
+    >>> optim.clip_by_global_norm(g, 1.0)
+    5.0
+    >>> g
+    array([0.6, 0.8])
     """
     arrays = _arrays(gradients)
     norm = global_norm(arrays)
@@ -53,13 +64,20 @@ def clip_scale(norm: float, limit: float) -> float:
     """min(1, limit/(norm + 1e-6)), and 1 for a norm that is NaN or infinite.
 
     For ``optimizer.step(scale=…)``, which folds the scaling into the update.
+
+    >>> round(optim.clip_scale(4.0, 1.0), 4), optim.clip_scale(0.5, 1.0)
+    (0.25, 1.0)
     """
     limit = positive("the limit of the global norm", limit)
     return min(1.0, limit / (norm + 1e-6)) if math.isfinite(norm) else 1.0
 
 
 def global_norm(gradients: Gradients) -> float:
-    """√Σg² over all elements; safe from overflow and underflow; NaN or infinity where g has one."""
+    """√Σg² over all elements; safe from overflow and underflow; NaN or infinity where g has one.
+
+    >>> optim.global_norm([np.array([3.0]), np.array([[4.0]])])
+    5.0
+    """
     return math.hypot(*map(_norm, _arrays(gradients)))
 
 

@@ -120,6 +120,17 @@ def explain_step(
     functions themselves on the parameter: with ``form="formula"`` the step gives the last line's
     result bit for bit. ``lang`` is "en" or "zh". Raises :class:`InputError` for an unknown name, an
     index out of range, no gradient yet, and a parameter that ranks have divided (ZeRO).
+
+    >>> theta = nn.Parameter([1.0])
+    >>> optimizer = optim.SGD([theta], lr=0.1)
+    >>> theta.grad = 2.0
+    >>> print(optim.explain_step(optimizer, "0", lang="en"))
+    SGD: update 1 of 0 (element by element)
+    before: theta = [1], g = [2]
+     1. eta = 0.1   (the learning rate of this update)
+        eta = 0.1
+     2. theta = theta - eta * g   (the optimizer's own formula)
+        theta = [1] - 0.1 * [2] = [0.8]
     """
     if not isinstance(optimizer, Optimizer):
         raise InputError(

@@ -37,6 +37,13 @@ class LAMB(Optimizer):
     The published Algorithm 2, bias corrections included, φ the identity, no clamp on the ratio;
     the ratio is 1 where either norm is 0 (a bias that starts there). ``weight_decay`` λ is part
     of the direction, as in the paper. ``beta1=0.9``, ``beta2=0.999``, ``epsilon=1e-6``.
+
+    >>> theta = nn.Parameter([3.0, 4.0])
+    >>> optimizer = optim.LAMB([theta], lr=0.1)
+    >>> theta.grad = [1.0, 0.0]
+    >>> optimizer.step()
+    >>> theta
+    Tensor([2.5, 4. ], requires_grad=True)
     """
 
     state = ("m", "v")

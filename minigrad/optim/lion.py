@@ -14,7 +14,11 @@ __all__ = ["Lion", "lion_step"]
 def lion_step(
     theta: Array, g: Array, m: Array, *, eta: float, beta1: float, beta2: float
 ) -> tuple[Array, Array]:
-    """θ ← θ − η·sign(β₁m + (1−β₁)g), then m ← β₂m + (1−β₂)g (Algorithm 2 of the paper)."""
+    """θ ← θ − η·sign(β₁m + (1−β₁)g), then m ← β₂m + (1−β₂)g (Algorithm 2 of the paper).
+
+    >>> optim.lion_step(np.array([1.0]), np.array([5.0]), 0.0, eta=0.1, beta1=0.9, beta2=0.99)
+    (array([0.9]), array([0.05]))
+    """
     c = beta1 * m + (1 - beta1) * g
     return theta - eta * array_module(c).sign(c), beta2 * m + (1 - beta2) * g
 
@@ -24,6 +28,13 @@ class Lion(Optimizer):
 
     ``beta1=0.9``, ``beta2=0.99``. The paper takes η three to ten times smaller than AdamW's and
     ``weight_decay`` as much larger.
+
+    >>> theta = nn.Parameter([1.0, 1.0, 1.0])
+    >>> optimizer = optim.Lion([theta], lr=0.1)
+    >>> theta.grad = [100.0, -0.01, 0.0]
+    >>> optimizer.step()
+    >>> theta
+    Tensor([0.9, 1.1, 1. ], requires_grad=True)
     """
 
     state = ("m",)

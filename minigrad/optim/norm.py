@@ -39,7 +39,7 @@ def neutral(xp: Any) -> Array:
 
 
 class GradientNorm:
-    """‖g‖ over all gradients of ``arenas``, as the update will need it.
+    """‖g‖ over all gradients of ``arenas``, as the update will need it::
 
         norm = optim.GradientNorm(optimizer.arenas, limit=1.0)     # once
         norm.measure()                  # after backward; on a GPU nothing waits
@@ -55,6 +55,14 @@ class GradientNorm:
     of the arenas; ``over`` is the communicator of the ranks that each count a part of the whole.
     Raises :class:`InputError` for arenas of several devices, for a limit of 0 or below, and in
     ``measure`` where the parameters have moved to other arenas.
+
+    >>> theta = nn.Parameter([0.0, 0.0])
+    >>> optimizer = optim.SGD([theta], lr=1.0)
+    >>> norm = optim.GradientNorm(optimizer.arenas, limit=1.0)
+    >>> theta.grad = [3.0, 4.0]
+    >>> optimizer.step(norm=norm.measure())
+    >>> norm.value, theta.data
+    (5.0, array([-0.6, -0.8], dtype=float32))
     """
 
     def __init__(

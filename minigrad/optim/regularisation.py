@@ -17,22 +17,38 @@ __all__ = ["decayed", "effective_gradient", "l1_penalty", "l2_penalty", "soft_th
 
 
 def l1_penalty(theta: Array, lam: float) -> Array:
-    """The gradient of λ‖θ‖₁: λ·sign(θ), which is 0 at 0."""
+    """The gradient of λ‖θ‖₁: λ·sign(θ), which is 0 at 0.
+
+    >>> optim.l1_penalty(np.array([-3.0, 0.0, 0.1]), 0.5)
+    array([-0.5,  0. ,  0.5])
+    """
     return lam * array_module(theta).sign(theta)
 
 
 def l2_penalty(theta: Array, lam: float) -> Array:
-    """The gradient of λ/2·‖θ‖²: λθ."""
+    """The gradient of λ/2·‖θ‖²: λθ.
+
+    >>> optim.l2_penalty(np.array([-3.0, 0.0, 0.1]), 0.5)
+    array([-1.5 ,  0.  ,  0.05])
+    """
     return lam * theta
 
 
 def decayed(theta: Array, eta: float, lam: float) -> Array:
-    """Decoupled decay: θ ← (1 − ηλ)θ."""
+    """Decoupled decay: θ ← (1 − ηλ)θ.
+
+    >>> optim.decayed(np.array([2.0]), eta=0.1, lam=0.5)
+    array([1.9])
+    """
     return (1 - eta * lam) * theta
 
 
 def soft_threshold(theta: Array, tau: float) -> Array:
-    """The proximal step of τ‖θ‖₁: sign(θ)·max(|θ| − τ, 0), exactly 0 where |θ| ≤ τ."""
+    """The proximal step of τ‖θ‖₁: ``sign(θ)·max(|θ| − τ, 0)``, 0 where ``|θ| ≤ τ``.
+
+    >>> optim.soft_threshold(np.array([-3.0, 0.2, 1.5]), 0.5)
+    array([-2.5,  0. ,  1. ])
+    """
     xp = array_module(theta)
     return xp.sign(theta) * xp.maximum(abs(theta) - tau, 0)
 

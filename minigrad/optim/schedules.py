@@ -92,7 +92,11 @@ class Schedule(ABC):
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """η_t = η₀."""
+    """η_t = η₀.
+
+    >>> optim.Constant(0.1)(1000)
+    0.1
+    """
 
     name: ClassVar[str] = "constant"
     lr: float
@@ -106,6 +110,9 @@ class Polynomial(Schedule):
     """η_t = (η₀ − end)(1 − t/T)^α + end, with t clamped to [0, T] (F5, D2 §3.4; end 0 there).
 
     α is an exponent, not a rate of decay (E3). Keras's ``end`` is 1e-4 by default.
+
+    >>> optim.Polynomial(1.0, T=4, alpha=2)(np.arange(6))
+    array([1.    , 0.5625, 0.25  , 0.0625, 0.    , 0.    ])
     """
 
     name: ClassVar[str] = "polynomial"
@@ -120,7 +127,11 @@ class Polynomial(Schedule):
 
 @dataclass(frozen=True)
 class Linear(Schedule):
-    """η_t = η₀·max(0, 1 − decay·t) (F6, D3 §4; without the floor the model climbs, E9)."""
+    """η_t = η₀·max(0, 1 − decay·t) (F6, D3 §4; without the floor the model climbs, E9).
+
+    >>> optim.Linear(1.0, decay=0.25)(np.arange(6))
+    array([1.  , 0.75, 0.5 , 0.25, 0.  , 0.  ])
+    """
 
     name: ClassVar[str] = "linear"
     lr: float
@@ -132,7 +143,11 @@ class Linear(Schedule):
 
 @dataclass(frozen=True)
 class InverseTime(Schedule):
-    """η_t = η₀/(1 + decay·t): what Adam(decay=…) meant in Keras (F7, D3 §4)."""
+    """η_t = η₀/(1 + decay·t): what Adam(decay=…) meant in Keras (F7, D3 §4).
+
+    >>> optim.InverseTime(1.0, decay=1.0)(np.arange(4))
+    array([1.    , 0.5   , 0.3333, 0.25  ])
+    """
 
     name: ClassVar[str] = "inverse_time"
     lr: float
@@ -144,7 +159,11 @@ class InverseTime(Schedule):
 
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """η_t = η₀·γ^⌊t/size⌋."""
+    """η_t = η₀·γ^⌊t/size⌋.
+
+    >>> optim.StepDecay(1.0, size=2)(np.arange(5))
+    array([1.  , 1.  , 0.1 , 0.1 , 0.01])
+    """
 
     name: ClassVar[str] = "step"
     lr: float
@@ -157,7 +176,11 @@ class StepDecay(Schedule):
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """η_t = η₀·γᵗ."""
+    """η_t = η₀·γᵗ.
+
+    >>> optim.Exponential(1.0, gamma=0.5)(np.arange(4))
+    array([1.   , 0.5  , 0.25 , 0.125])
+    """
 
     name: ClassVar[str] = "exponential"
     lr: float
@@ -169,7 +192,11 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """η_t = end + (η₀ − end)(1 + cos(πt/T))/2, t clamped to [0, T] (Loshchilov & Hutter 2017)."""
+    """η_t = end + (η₀ − end)(1 + cos(πt/T))/2, t clamped to [0, T] (Loshchilov & Hutter 2017).
+
+    >>> optim.Cosine(1.0, T=4)(np.arange(6))
+    array([1.    , 0.8536, 0.5   , 0.1464, 0.    , 0.    ])
+    """
 
     name: ClassVar[str] = "cosine"
     lr: float
@@ -186,6 +213,9 @@ class Warmup(Schedule):
     """η_t = η₀·(t + 1)/steps for t < steps, η₀ = then(0); afterwards ``then(t − steps)``.
 
     The first update moves already, and update number ``steps`` is the first at the full rate.
+
+    >>> optim.Warmup(4, optim.Constant(1.0))(np.arange(6))
+    array([0.25, 0.5 , 0.75, 1.  , 1.  , 1.  ])
     """
 
     name: ClassVar[str] = "warmup"
@@ -213,6 +243,12 @@ class ReduceOnPlateau(Schedule):
     row that better the best so far by no more than ``threshold`` (relative) lower the rate, not
     below ``minimum``. NaN is no improvement. It has a state, so it is not a function of the step;
     ``state_dict`` keeps it for checkpoints, and all ranks must observe the same metric.
+
+    >>> rate = optim.ReduceOnPlateau(1.0, patience=1)
+    >>> for loss in (3.0, 2.0, 2.0, 2.0):
+    ...     rate.observe(loss)
+    >>> rate(0)
+    0.1
     """
 
     name: ClassVar[str] = "plateau"
@@ -269,6 +305,9 @@ def schedule_from(config: Mapping[str, Any]) -> Schedule:
     """The schedule that ``config`` describes: ``{"name": "cosine", "lr": 0.1, "T": 500}``.
 
     Raises :class:`InputError` for an unknown name, and for settings missing or unknown.
+
+    >>> optim.schedule_from({"name": "step", "lr": 0.1, "size": 30})
+    StepDecay(lr=0.1, size=30, gamma=0.1)
     """
     settings = dict(config)
     name = str(settings.pop("name", ""))

@@ -15,7 +15,11 @@ Convention = Literal["keras", "pytorch"]
 
 
 def sgd_step(theta: Array, g: Array, *, eta: float) -> Array:
-    """θ ← θ − ηg, with g the gradient of all data (D1 §3.1) or of a random batch (D2 §3.1)."""
+    """θ ← θ − ηg, with g the gradient of all data (D1 §3.1) or of a random batch (D2 §3.1).
+
+    >>> optim.sgd_step(1.0, 2.0, eta=0.1)
+    0.8
+    """
     return theta - eta * g
 
 
@@ -27,6 +31,12 @@ def momentum_step(
 
     ``"keras"`` (Chainer and textbooks too): v is a velocity, the rate is inside it.
     ``"pytorch"`` (apex too): v sums gradients, and the rate of the moment multiplies them all.
+
+    >>> theta, v = 1.0, 0.0
+    >>> theta, v = optim.momentum_step(theta, 1.0, v, eta=0.1, mu=0.9)
+    >>> theta, v = optim.momentum_step(theta, 1.0, v, eta=0.1, mu=0.9)
+    >>> round(theta, 2), round(v, 2)
+    (0.71, -0.19)
     """
     if convention == "keras":
         v = mu * v - eta * g
@@ -43,6 +53,13 @@ class SGD(Optimizer):
     The two agree while η is constant; after a change of η the first still moves at the old
     rate for about 1/(1 − μ) steps, the second changes at once. ``momentum=0.0``,
     ``nesterov=False`` (it needs momentum), ``convention="keras"``.
+
+    >>> theta = nn.Parameter([1.0])
+    >>> optimizer = optim.SGD([theta], lr=0.1)
+    >>> theta.grad = 2.0
+    >>> optimizer.step()
+    >>> theta
+    Tensor([0.8], requires_grad=True)
     """
 
     state = ("v",)

@@ -17,7 +17,7 @@ __all__ = ["Replica"]
 
 
 class Replica(Callback):
-    """This rank's copy of the run: where ranks are lost, the one that is furthest is gone on from.
+    """This rank's copy of the run: where ranks are lost, the one that is furthest is gone on from::
 
         replica = Replica()
 

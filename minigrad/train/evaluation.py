@@ -33,6 +33,7 @@ def right_answers(outputs: Tensor, labels: Array) -> float:
 
 
 CLASSIFICATION: Mapping[str, Metric] = {"accuracy": right_answers}
+"""What :func:`fit` and :func:`evaluate` measure by default: the accuracy."""
 
 
 def losses_of(loss: Loss, outputs: Tensor, targets: Array) -> Tensor:
@@ -60,6 +61,12 @@ def evaluate(
 
     Raises :class:`SharedError` where the loss is not finite, naming the first such layer, of those
     that the ranks of ``everyone`` hold together; by default each has all of them.
+
+    >>> comm = mg.distributed.SerialCommunicator()
+    >>> loss = lambda outputs, labels: ops.cross_entropy(outputs, labels, reduction="none")
+    >>> x, labels = np.array([[3.0, 0.0], [0.0, 3.0]]), np.array([0, 0])
+    >>> train.evaluate(nn.Flatten(), loss, x, labels, comm=comm)
+    {'loss': 1.548..., 'accuracy': 0.5}
     """
     sums = np.zeros(1 + len(metrics))
 
@@ -81,7 +88,15 @@ def classify(
     model: Module, x: Array, y: Array, *, comm: Communicator
 ) -> tuple[ConfusionMatrix, Scores]:
     """Confusion matrix and scores of a classifier on x (n, …), y (n,), over all ranks. Scores are
-    the classes' probabilities (n, classes), or with two classes that of class 1, (n,)."""
+    the classes' probabilities (n, classes), or with two classes that of class 1, (n,).
+
+    >>> x, labels = np.array([[3.0, 0.0], [0.0, 3.0]]), np.array([0, 0])
+    >>> comm = mg.distributed.SerialCommunicator()
+    >>> confusion, scores = train.classify(nn.Flatten(), x, labels, comm=comm)
+    >>> confusion.matrix
+    array([[1, 1],
+           [0, 0]])
+    """
     seen: list[tuple[ConfusionMatrix, Scores]] = []
 
     def see(outputs: Tensor, labels: Array) -> None:

@@ -80,14 +80,17 @@ class Run:
 
     @property
     def model(self) -> Module:
+        """What is trained."""
         return self.parallel.model
 
     @property
     def optimizer(self) -> Optimizer:
+        """What trains it."""
         return self.parallel.optimizer
 
     @property
     def comm(self) -> Communicator:
+        """Whose ranks share the work."""
         return self.parallel.comm
 
     def position(self) -> dict[str, Any]:
@@ -118,14 +121,15 @@ def fit(
     """Train the model of ``parallel``; returns the :class:`Run`, with a record per epoch.
 
     ``loss(outputs, targets)`` gives one number a sample (``reduction="none"``). ``data`` is a
-    :class:`minigrad.data.DataLoader` with the communicator's ``rank`` and ``size``. On one rank:
+    :class:`minigrad.data.DataLoader` with the communicator's ``rank`` and ``size``. On one rank::
 
         fit(DataParallel(model, optim.Adam(model, 1e-3)), partial(ops.cross_entropy,
             reduction="none"), DataLoader(x, labels, batch_size=32), epochs=10)
 
     Records hold epoch (from 1), loss and ``metrics`` (means over the epoch's samples as they were
     met), lr (of the last update), grad_norm (the mean over the steps, before clipping),
-    samples_per_s, seconds, and with ``validation`` (x, y) val_loss and each metric as val_….
+    samples_per_s, seconds, and with ``validation`` (x, y) ``val_loss`` and each metric as
+    ``val_…``.
 
     ``micro_batches`` cuts each batch in so many parts whose gradients are added up before the
     update (D3 §3.2.2); batch norm sees a part at a time. Every ``check_every`` steps the replicas
@@ -133,6 +137,15 @@ def fit(
     ``resume`` is a :meth:`Run.position`. Raises :class:`SharedError`, on all ranks, for a loss or
     gradient that is not finite, naming the step and the first layer whose output is not; nothing
     has been updated then.
+
+    >>> x = np.array([[1.0], [2.0], [3.0]])
+    >>> model = nn.Dense(1, 1, rng=np.random.default_rng(0), bias=False)
+    >>> parallel = train.DataParallel(model, optim.SGD(model, 0.1))
+    >>> rows = data.DataLoader(x, 2 * x, batch_size=3)
+    >>> loss = lambda outputs, targets: ops.mse(outputs, targets, reduction="none").sum(axis=1)
+    >>> run = train.fit(parallel, loss, rows, epochs=30, metrics={})
+    >>> model.weight, run.history[-1]["epoch"]
+    (Tensor([[2.]], requires_grad=True), 30)
     """
     check_share(data, parallel.replicas)
     run = Run(parallel, epochs, **copy.deepcopy(dict(resume or {})))

@@ -31,6 +31,7 @@ class Tutorial:
         return folder() / "exercises" / f"{self.number:02}.py"
 
     def title(self, language: str) -> str:
+        """The title in ``"en"`` or ``"zh"``."""
         return self.zh if language == "zh" else self.en
 
 

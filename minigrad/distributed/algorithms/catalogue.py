@@ -69,7 +69,20 @@ def lower_bound(ranks: int, size: int) -> float:
 def explain(
     name: str, ranks: int, size: int, dtype: str = "float32", nodes: Sequence[int] | None = None
 ) -> str:
-    """The schedule of an all-reduce as a table, with what it sends and in which order it adds."""
+    """The schedule of an all-reduce as a table, with what it sends and in which order it adds.
+
+    >>> from minigrad.distributed import algorithms
+    >>> print(algorithms.explain("ring", ranks=2, size=4))
+    ring: all_reduce of 4 elements on 2 ranks, 2 rounds (+> is added there, => replaces)
+    round  rank 0 sends  rank 1 sends
+    1      2:4 +> 1      0:2 +> 0
+    2      0:2 => 1      2:4 => 0
+    <BLANKLINE>
+    rank 0 sends 2 messages, 16 bytes, 1.00 times the lower bound
+    rank 1 sends 2 messages, 16 bytes, 1.00 times the lower bound
+    lower bound 2(p − 1)/p: 16 bytes for some rank
+    elements 0:4 are 0+1
+    """
     plan = all_reduce(name, ranks, size, nodes)
     width = np.dtype(dtype).itemsize
     bound = lower_bound(ranks, size)

@@ -39,6 +39,7 @@ class Transfer(NamedTuple):
 
     @property
     def elements(self) -> int:
+        """How many elements the message carries."""
         return self.stop - self.start
 
     def __str__(self) -> str:
@@ -74,6 +75,7 @@ class Schedule:
 
     @property
     def ranks(self) -> int:
+        """The number of ranks."""
         return len(self.counts)
 
     @property
@@ -83,6 +85,7 @@ class Schedule:
 
     @property
     def transfers(self) -> tuple[Transfer, ...]:
+        """All messages, round after round."""
         return tuple(itertools.chain.from_iterable(self.rounds))
 
     def messages(self, rank: int) -> int:

@@ -39,7 +39,7 @@ class Pipeline(Module):
 
     After :meth:`run`, ``slots`` are the times of this stage's instructions, as read from
     :func:`time.perf_counter`, and ``peak`` is how many micro-batches were alive at most. Raises
-    :class:`SharedError` for fewer layers than stages, and as :func:`stage.divide` does.
+    :class:`SharedError` for fewer layers than stages, and as ``stage.divide`` does.
     """
 
     def __init__(
@@ -65,10 +65,12 @@ class Pipeline(Module):
 
     @property
     def is_first(self) -> bool:
+        """Whether this rank's stage takes the inputs."""
         return self.stage == 0
 
     @property
     def is_last(self) -> bool:
+        """Whether this rank's stage gives the outputs."""
         return self.stage == self.stages - 1
 
     def to(self, device: str) -> Module:

@@ -45,14 +45,26 @@ def naive(stages: int, micro_batches: int) -> Schedule:
 
 
 def gpipe(stages: int, micro_batches: int) -> Schedule:
-    """All forwards, then all backwards, the last micro-batch first (Huang et al. 2019, fig. 2)."""
+    """All forwards, then all backwards, the last micro-batch first (Huang et al. 2019, fig. 2).
+
+    >>> from minigrad.distributed import pipeline
+    >>> print(pipeline.show(pipeline.gpipe(2, 3)))
+    stage 0  F0  F1  F2  .   .   B2  B1  B0
+    stage 1  .   F0  F1  F2  B2  B1  B0  .
+    """
     each = range(micro_batches)
     return [[*map(_forward, each), *map(_backward, reversed(each))] for _ in range(stages)]
 
 
 def one_f_one_b(stages: int, micro_batches: int) -> Schedule:
     """One forward, one backward, once the pipeline is full: idle for no less time than GPipe, but
-    stage s keeps min(m, p − s) micro-batches alive instead of all m."""
+    stage s keeps min(m, p − s) micro-batches alive instead of all m.
+
+    >>> from minigrad.distributed import pipeline
+    >>> print(pipeline.show(pipeline.one_f_one_b(2, 3)))
+    stage 0  F0  F1  .   B0  F2  B1  .   B2
+    stage 1  .   F0  B0  F1  B1  F2  B2  .
+    """
     schedule = []
     for stage in range(stages):
         ahead = min(micro_batches, stages - 1 - stage)
@@ -69,6 +81,7 @@ SCHEDULES: dict[str, Callable[[int, int], Schedule]] = {
     "gpipe": gpipe,
     "1f1b": one_f_one_b,
 }
+"""Schedules by the name that the command line uses."""
 
 
 def make_schedule(name: str, stages: int, micro_batches: int, *, warn: bool = True) -> Schedule:
