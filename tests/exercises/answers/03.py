@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 
 def epoch(count, batch_size, rng):
     rows = rng.permutation(count)
