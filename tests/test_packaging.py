@@ -60,7 +60,16 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
         scripts = archive.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
     sources = {str(p.relative_to(ROOT)) for p in Path(ROOT, "minigrad").rglob("*.py")}
     packed = {name for name in names if ".dist-info/" not in name}
-    assert {name for name in packed if name.endswith(".py")} == sources
+    python = {name for name in packed if name.endswith(".py")}
+    lessons = Path(ROOT, "tutorials")
+    tutorials = {
+        f"minigrad/tutorials/source/{path.relative_to(lessons)}"
+        for path in [*lessons.glob("*.py"), *lessons.glob("exercises/*.py")]
+    }
+    assert python == sources | tutorials
+    assert {p for p in packed if p.endswith(".toml")} == {
+        str(p.relative_to(ROOT)) for p in Path(ROOT, "minigrad").rglob("*.toml")
+    }
     assert all(name.startswith("minigrad/") for name in packed)
     kernels = {f"minigrad/kernels/source/{path.name}" for path in Path(ROOT).glob("kernels/*.cu*")}
     assert {name for name in packed if "/kernels/source/" in name} == kernels
