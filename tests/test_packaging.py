@@ -64,7 +64,7 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     lessons = Path(ROOT, "tutorials")
     tutorials = {
         f"minigrad/tutorials/source/{path.relative_to(lessons)}"
-        for path in [*lessons.glob("*.py"), *lessons.glob("exercises/*.py")]
+        for path in lessons.rglob("*.py")
     }
     assert python == sources | tutorials
     assert {p for p in packed if p.endswith(".toml")} == {
