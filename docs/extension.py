@@ -130,7 +130,7 @@ def _math(translator: Any, node: nodes.math) -> None:
 
 
 def _math_block(translator: Any, node: nodes.math_block) -> None:
-    formula = mathml(node.astext()).replace("<math ", '<math display="block" ', 1)
+    formula = mathml(node.astext(), block=True)
     translator.body.append(f'<div class="formula">{formula}</div>')
     raise nodes.SkipNode
 

@@ -15,14 +15,15 @@ _ROWS = ("math", "mrow", "mtd")
 
 
 @lru_cache(maxsize=1024)
-def mathml(latex: str) -> str:
-    """A <math> element. Raises :class:`MissingExtra` without the extra ``explain``.
+def mathml(latex: str, *, block: bool = False) -> str:
+    """A <math> element, in a line of text or, with ``block``, on its own. Raises :class:`MissingExtra` without the extra ``explain``.
 
     Three things that the converter leaves to fonts or to old attributes are made plain: a bar over
     several letters, which few fonts stretch, is a <mrow class="bar"> whose border a style draws;
     names of functions are identifiers, with a thin space before an argument that has no brackets.
     """
-    text = require("latex2mathml.converter", "explain").convert(latex)
+    display = "block" if block else "inline"
+    text = require("latex2mathml.converter", "explain").convert(latex, display=display)
     root = ElementTree.fromstring(text.replace(f' xmlns="{_SPACE}"', ""))
     for element in root.iter():
         _bar(element)
