@@ -340,17 +340,17 @@ def test_pointing_at_a_step_shows_its_rates_and_decay_ends_lower(visit):
     now = state(tab)
     last = {name: np.mean(page["losses"][-40:]) for name, page in now["schedules"].items()}
     assert last["cosine"] < last["constant"] / 3
-    assert last["step"] < last["constant"] / 3
+    assert last["polynomial"] < last["constant"] / 3
 
     box = tab.locator("#rates").bounding_box()
     left, right = tab.evaluate("[axes.left, axes.right]")
     last = tab.evaluate("axes.last")
-    tab.mouse.move(box["x"] + left + (right - left) * 100 / last, box["y"] + 100)
-    assert state(tab)["cursor"] == 100
-    rates = {name: page["rates"][100] for name, page in state(tab)["schedules"].items()}
+    tab.mouse.move(box["x"] + left + (right - left) * 110 / last, box["y"] + 100)
+    assert state(tab)["cursor"] == 110
+    rates = {name: page["rates"][110] for name, page in state(tab)["schedules"].items()}
     shown = tab.inner_text("#readout")
-    assert "t = 100" in shown
-    assert f"step η = {rates['step']:.4g}" in shown
+    assert "t = 110" in shown
+    assert f"polynomial η = {rates['polynomial']:.4g}" in shown
     assert f"cosine η = {rates['cosine']:.4g}" in shown
     tab.mouse.move(1, 1)
     assert state(tab)["cursor"] is None
@@ -359,7 +359,7 @@ def test_pointing_at_a_step_shows_its_rates_and_decay_ends_lower(visit):
         tab.keyboard.press(key)
         assert state(tab)["cursor"] == then
     assert "t = 1" in tab.get_attribute("#rates", "aria-valuetext")
-    for name in ("constant", "step", "cosine"):
+    for name in ("constant", "polynomial", "cosine"):
         choose(tab, **{name: False})
     assert tab.inner_text("#readout") == "No schedule is chosen."
 
