@@ -84,10 +84,15 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 html_context = {"default_mode": "auto"}
+_CHINESE = {"search_bar_text": "搜索文档", "header_dropdown_text": "更多"}
 
 
 def _generate(app: Sphinx, config: Config) -> None:
-    generated.write(Path(app.srcdir), "zh" if config.language.startswith("zh") else "en")
+    zh = config.language.startswith("zh")
+    generated.write(Path(app.srcdir), "zh" if zh else "en")
+    if zh:  # what the theme takes from options; the other words are in locale/*/sphinx.po
+        config.html_theme_options |= _CHINESE
+        config.copyright = "2026 minigrad 作者"
 
 
 def setup(app: Sphinx) -> None:
