@@ -130,8 +130,8 @@ def _math(translator: Any, node: nodes.math) -> None:
 
 
 def _math_block(translator: Any, node: nodes.math_block) -> None:
-    formula = mathml(node.astext(), block=True)
-    translator.body.append(f'<div class="formula">{formula}</div>')
+    for part in node.astext().split("\n\n"):
+        translator.body.append(f'<div class="formula">{mathml(part, block=True)}</div>')
     raise nodes.SkipNode
 
 

@@ -98,7 +98,7 @@ np.testing.assert_allclose(model.weight.data, W, rtol=1e-9, atol=1e-12)
 # -----------
 #
 # How far is a batch's gradient from the true one? By chance alone it is off like any mean of B
-# numbers: by :math:`1/\sqrt B`. Four times the rows, half the noise.
+# numbers: in proportion to :math:`1/\sqrt B`. Four times the rows, half the noise.
 
 rng, sizes = np.random.default_rng(0), 2 ** np.arange(11)
 W = np.zeros((64, 10))
@@ -141,8 +141,8 @@ plt.show()
 # Three misconceptions
 # --------------------
 #
-# * *"A gradient from 32 rows is wrong."* It is right on average. Its error, with 16
-#   rows a quarter of one row's, averages out over the steps.
+# * *"A gradient from 32 rows is wrong."* It is right on average. Its error, with 32
+#   rows less than a fifth of one row's, averages out over the steps.
 # * *"Larger batches are better."* Per row read they gain less and less: 100 times the rows for a
 #   tenth of the noise. They pay where many processors share a batch: :doc:`13_data_parallelism`.
 # * *"One step of 64 rows is two steps of 32."* Both read as much, but the second of two steps has a

@@ -75,8 +75,8 @@ def momentum(eta, beta, steps=60, theta=(10.0, 1.0), sign=1):
     return np.array(path)
 
 
-print("as printed:", momentum(0.1, 0.9, sign=-1)[-1].round(1))
-print("corrected: ", momentum(1.5, 0.65)[-1].round(3))
+print("10 steps as printed:", momentum(1.5, 0.65, steps=10, sign=-1)[-1].round())
+print("60 steps corrected: ", momentum(1.5, 0.65)[-1].round(3))
 
 # %%
 # The library

@@ -47,7 +47,7 @@ print("500 steps of gradient descent, η = 0.019:", theta.round(3))
 # The formula
 # -----------
 #
-# The articles tell Adam in words; D3 §3.1.4 has the idea, D4 §3.2 the name:
+# The articles describe Adam in words; D3 §3.1.4 has the idea, D4 §3.2 the name:
 #
 # .. article:: A6
 #
@@ -59,7 +59,8 @@ print("500 steps of gradient descent, η = 0.019:", theta.round(3))
 #
 # **Erratum E16.** It is not the direction that adjusts the rate but the size. Adam keeps two
 # averages of each coordinate: :math:`m` of its gradients :math:`g` (:term:`first moment`), and
-# :math:`v` of their squares (:term:`second moment`). It moves by their quotient:
+# :math:`v` of their squares (:term:`second moment`). It moves by the first over the root of the
+# second:
 #
 # .. math::
 #
@@ -147,8 +148,9 @@ plt.show()
 # * *"ε is a detail."* Keras puts it beside :math:`\sqrt v` without the hat, PyTorch beside
 #   :math:`\sqrt{\hat v}`. For :math:`g = \epsilon = 10^{-8}`, η = 0.001, the first steps are
 #   3.1e-5 and 5.0e-4.
-# * *"Adam is momentum with a better rate."* Momentum keeps one average. On this problem no single
-#   average helps, since it is the sizes that differ: the rate must, too.
+# * *"Adam is momentum with a better rate."* Momentum keeps one average, and one rate for
+#   all. Tuned to this problem, at η = 0.036 and β = 0.97, it comes within 0.00014 of 0 in 500
+#   steps; but to tune it so one must know both λ. Adam measures them.
 #
 # Exercises
 # ---------

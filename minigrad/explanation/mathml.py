@@ -16,8 +16,9 @@ _ROWS = ("math", "mrow", "mtd")
 
 @lru_cache(maxsize=1024)
 def mathml(latex: str, *, block: bool = False) -> str:
-    """A <math> element, in a line of text or, with ``block``, on its own. Raises :class:`MissingExtra` without the extra ``explain``.
+    """A <math> element, in a line of text or, with ``block``, on a line of its own.
 
+    Raises :class:`MissingExtra` without the extra ``explain``.
     Three things that the converter leaves to fonts or to old attributes are made plain: a bar over
     several letters, which few fonts stretch, is a <mrow class="bar"> whose border a style draws;
     names of functions are identifiers, with a thin space before an argument that has no brackets.
