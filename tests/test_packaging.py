@@ -63,8 +63,7 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     python = {name for name in packed if name.endswith(".py")}
     lessons = Path(ROOT, "tutorials")
     tutorials = {
-        f"minigrad/tutorials/source/{path.relative_to(lessons)}"
-        for path in lessons.rglob("*.py")
+        f"minigrad/tutorials/source/{path.relative_to(lessons)}" for path in lessons.rglob("*.py")
     }
     assert python == sources | tutorials
     assert {p for p in packed if p.endswith(".toml")} == {
