@@ -15,21 +15,71 @@ from collections.abc import Sequence
 from minigrad import __version__
 from minigrad.distributed.host import launched_rank
 from minigrad.errors import InputError, MissingExtra, unknown
-from minigrad.launch import Parser
+from minigrad.language import LANGUAGES
+from minigrad.parser import Parser, spoken
 
 __all__ = ["main"]
 
 _COMMANDS = {
-    "train": "train a classifier on digits, breast_cancer, wine, iris or a CSV file",
-    "explain": "step through forward and backward of a computation: minigrad explain digits",
-    "ask": "answer a question of the articles by an experiment; without one, list them",
-    "tutorial": "run one of the fourteen tutorials; without a number, list them",
-    "check": "check your answers to a tutorial's exercises: minigrad check 4",
-    "articles": "list every formula, claim and erratum of the articles with its test",
-    "demo": "show one idea of distributed training; without a name, list the demos",
-    "launch": "start N ranks with the right mpiexec: minigrad launch -n N train digits",
-    "plan": "predict which computers a training needs: memory and time of each layout of ranks",
-    "doctor": "show what is installed, and what to do about what is missing",
+    "train": (
+        "train a classifier on digits, breast_cancer, wine, iris or a CSV file",
+        "训练分类器：digits、breast_cancer、wine、iris 或一个 CSV 文件",
+    ),
+    "explain": (
+        "step through forward and backward of a computation: minigrad explain digits",
+        "逐步查看一次计算的前向与反向传播：minigrad explain digits",
+    ),
+    "ask": (
+        "answer a question of the articles by an experiment; without one, list them",
+        "用实验回答文章提出的问题；不给出问题则列出全部",
+    ),
+    "tutorial": (
+        "run one of the fourteen tutorials; without a number, list them",
+        "运行十四篇教程之一；不给出编号则列出全部",
+    ),
+    "check": (
+        "check your answers to a tutorial's exercises: minigrad check 4",
+        "检查你对教程练习的解答：minigrad check 4",
+    ),
+    "articles": (
+        "list every formula, claim and erratum of the articles with its test",
+        "列出文章的每条公式、论断与勘误及其测试",
+    ),
+    "demo": (
+        "show one idea of distributed training; without a name, list the demos",
+        "演示分布式训练的一个想法；不给出名称则列出全部",
+    ),
+    "launch": (
+        "start N ranks with the right mpiexec: minigrad launch -n N train digits",
+        "用正确的 mpiexec 启动 N 个进程：minigrad launch -n N train digits",
+    ),
+    "plan": (
+        "predict which computers a training needs: memory and time of each layout of ranks",
+        "预测训练需要怎样的计算机：每种进程布局的内存与时间",
+    ),
+    "doctor": (
+        "show what is installed, and what to do about what is missing",
+        "显示安装了什么，缺少的该怎么办",
+    ),
+}
+"""What each does, in English and in Chinese."""
+_SAY = {
+    "en": {
+        "help": "A deep-learning framework small enough to read.",
+        "usage": "minigrad [--version] COMMAND …",
+        "commands": "commands:",
+        "more": "'minigrad COMMAND --help' shows what a command takes.",
+        "version": "show program's version number and exit",
+        "debug": "show the tracebacks of errors",
+    },
+    "zh": {
+        "help": "一个小到可以通读的深度学习框架。",
+        "usage": "minigrad [--version] 命令 …",
+        "commands": "命令：",
+        "more": "'minigrad 命令 --help' 显示该命令的用法。",
+        "version": "显示版本号",
+        "debug": "出错时显示完整的调用栈",
+    },
 }
 _PARTS = {
     "check": "exercises",
@@ -65,16 +115,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(words: Sequence[str]) -> tuple[str, list[str]]:
-    listing = "\n".join(f"  {name:<8} {text}" for name, text in _COMMANDS.items())
+    say = _SAY[lang := spoken(words)]
+    column = LANGUAGES.index(lang)
+    listing = "\n".join(f"  {name:<8} {texts[column]}" for name, texts in _COMMANDS.items())
     parser = Parser(
         prog="minigrad",
-        description="A deep-learning framework small enough to read.",
-        usage="minigrad [--version] COMMAND …",
+        description=say["help"],
+        usage=say["usage"],
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"commands:\n{listing}\n\n'minigrad COMMAND --help' shows what a command takes.",
+        epilog=f"{say['commands']}\n{listing}\n\n{say['more']}",
+        lang=lang,
     )
-    parser.add_argument("--version", action="version", version=f"minigrad {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the tracebacks of errors")
+    version = f"minigrad {__version__}"
+    parser.add_argument("--version", action="version", version=version, help=say["version"])
+    parser.add_argument("--debug", action="store_true", help=say["debug"])
     parser.add_argument("command", help=argparse.SUPPRESS)
     command = parser.parse_args(words[:1] or ["--help"]).command
     if command not in _COMMANDS:

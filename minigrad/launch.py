@@ -10,7 +10,6 @@ a job that dies is started again; with ``--elastic`` ranks go on without those t
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import shutil
 import subprocess
@@ -18,10 +17,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from minigrad.distributed.host import core_count, outside_mpi, thread_caps
 from minigrad.errors import InputError, MissingExtra, require
+from minigrad.parser import Parser
 
 __all__ = [
     "Launcher",
@@ -59,16 +58,6 @@ class Launcher:
 
     path: str
     family: str
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are raised, so that under mpirun they are told once."""
-
-    def error(self, message: str) -> NoReturn:
-        given = message.partition("unrecognized arguments: ")[2].split()
-        near = difflib.get_close_matches(given[0], self._option_string_actions) if given else []
-        hint = f": did you mean {near[0]}?" if near else ""
-        raise InputError(f"{message}{hint} (see '{self.prog} --help')")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 import minigrad
 from minigrad.articles.items import KINDS
 from minigrad.articles.ledger import Row, ledger
-from minigrad.language import LANGUAGES, columns, language
-from minigrad.launch import Parser
+from minigrad.language import columns, language
+from minigrad.parser import Parser, spoken
 
 __all__ = ["main"]
 
@@ -20,12 +20,22 @@ _WORDS = {
         "tutorials": "tutorial", "state": "state", "sum": "all",
         "checked": "checked", "open": "open", "untested": "without a test", "colon": ": ",
         "none": "Nothing is open.",
+        "help": "List every formula, algorithm, program, question and erratum of the articles: "
+        "where it is, in which code, by which test it is checked, and in which tutorial.",
+        "epilog": "The tests: python -m pytest tests/documents -v. The exit code is 1 if an item "
+        "that should have a test has none.",
+        "only": "only what is not checked yet", "markdown": "as tables in Markdown",
     },
     "zh": {
         "item": "条目", "title": "标题", "where": "文章", "code": "代码", "tests": "测试",
         "tutorials": "教程", "state": "状态", "sum": "合计",
         "checked": "已验证", "open": "未完成", "untested": "缺少测试", "colon": "：",
         "none": "没有未完成的条目。",
+        "help": "列出文章的全部公式、算法、程序、问题与勘误：出自何处，在哪段代码中，"
+        "由哪个测试验证，在哪篇教程里。",
+        "epilog": "运行测试：python -m pytest tests/documents -v。"
+        "若应有测试的条目没有测试，退出码为 1。",
+        "only": "只列出尚未验证的条目", "markdown": "输出为 Markdown 表格",
     },
 }  # fmt: skip
 _LISTED = ("code", "tests", "tutorials")
@@ -38,16 +48,13 @@ def main(words: Sequence[str] | None = None, *, root: Path | None = None) -> int
     The exit code is 1 where an item that is not open has no test, else 0. Raises
     :class:`InputError` where there is no clone, and as :func:`ledger` does.
     """
+    say = _WORDS[lang := spoken(words)]
     parser = Parser(
-        prog="minigrad articles",
-        description="List every formula, algorithm, program, question and erratum of the articles: "
-        "where it is, in which code, by which test it is checked, and in which tutorial.",
-        epilog="The tests: python -m pytest tests/documents -v. The exit code is 1 if an item "
-        "that should have a test has none.",
+        prog="minigrad articles", description=say["help"], epilog=say["epilog"], lang=lang
     )
-    parser.add_argument("--lang", metavar="LANG", help=" or ".join(LANGUAGES))
-    parser.add_argument("--open", action="store_true", help="only what is not checked yet")
-    parser.add_argument("--markdown", action="store_true", help="as tables in Markdown")
+    parser.add_language()
+    parser.add_argument("--open", action="store_true", help=say["only"])
+    parser.add_argument("--markdown", action="store_true", help=say["markdown"])
     given = parser.parse_args(words)
     lang = language(given.lang)
     clone = Path(minigrad.__file__).parents[1] if root is None else root

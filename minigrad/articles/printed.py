@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["PRINTED", "Printed"]
+__all__ = ["PRINTED", "Printed", "printed"]
 
 _KINDS: tuple[Literal["latex"], Literal["code"], Literal["text"]] = ("latex", "code", "text")
 
@@ -26,13 +27,15 @@ class Printed:
     en: tuple[str, ...] = ()
 
 
+def printed(item: Mapping[str, Any]) -> Printed:
+    """A quotation as it stands in a TOML file: ``where``, and one of the kinds."""
+    (kind,) = (kind for kind in _KINDS if kind in item)
+    return Printed(item["where"], kind, tuple(item[kind]), tuple(item.get("en", ())))
+
+
 def _read() -> dict[str, Printed]:
     text = (files("minigrad.articles") / "printed.toml").read_text(encoding="utf-8")
-    found = {}
-    for id, item in tomllib.loads(text).items():
-        (kind,) = (kind for kind in _KINDS if kind in item)
-        found[id] = Printed(item["where"], kind, tuple(item[kind]), tuple(item.get("en", ())))
-    return found
+    return {id: printed(item) for id, item in tomllib.loads(text).items()}
 
 
 PRINTED = _read()

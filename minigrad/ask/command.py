@@ -13,48 +13,60 @@ from minigrad.distributed.host import launched_rank, launched_ranks
 from minigrad.errors import InputError, require
 from minigrad.figure import save_figure
 from minigrad.files import make_folder
-from minigrad.language import LANGUAGES, language
-from minigrad.launch import Parser
+from minigrad.language import language
+from minigrad.parser import Parser, spoken
 
 __all__ = ["main"]
 
 _SAY = {
-    "en": ("questions, each answered by 'minigrad ask ID' (or by its short name):", "picture: {}"),
-    "zh": ("问题列表；运行 'minigrad ask ID'（ID 也可用简称代替），即以实验作答：", "图：{}"),
+    "en": {
+        "list": "questions, each answered by 'minigrad ask ID' (or by its short name):",
+        "picture": "picture: {}",
+        "help": "Answer a question of the articles by an experiment, run now on this machine; "
+        "without an id, list the questions.",
+        "example": "for example: minigrad ask gradients-vanish",
+        "id": "D1-2, or a short name: see the list",
+        "all": "answer every question",
+        "out": "where pictures go (default: %(default)s)",
+        "both": "--all answers every question; leave out '{}', or --all",
+        "ranks": "minigrad ask was started on several ranks, but each would do the same; start it "
+        "once, without mpirun: where an experiment needs ranks, it starts them",
+    },
+    "zh": {
+        "list": "问题列表；运行 'minigrad ask ID'（ID 也可用简称代替），即以实验作答：",
+        "picture": "图：{}",
+        "help": "用一个实验回答文章提出的问题，实验就在这台机器上运行；不给出 ID 则列出全部问题。",
+        "example": "例如：minigrad ask gradients-vanish",
+        "id": "D1-2 或简称，见问题列表",
+        "all": "回答所有问题",
+        "out": "图片保存到哪个文件夹（默认：%(default)s）",
+        "both": "--all 回答所有问题；请去掉 '{}' 或 --all",
+        "ranks": "minigrad ask 在多个进程上启动，每个进程都会做同样的事；"
+        "请不用 mpirun，只启动一次：实验若需要多个进程，会自行启动",
+    },
 }
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """List the questions, or answer one, or all; the result is the exit code."""
-    parser = Parser(
-        prog="minigrad ask",
-        description="Answer a question of the articles by an experiment, run now on this machine; "
-        "without an id, list the questions.",
-        epilog="for example: minigrad ask gradients-vanish",
-    )
-    parser.add_argument("id", nargs="?", metavar="ID", help="D1-2, or a short name: see the list")
-    parser.add_argument("--all", action="store_true", help="answer every question")
-    parser.add_argument("--lang", metavar="LANG", help=" or ".join(LANGUAGES))
-    parser.add_argument(
-        "--out",
-        default=str(Path("runs", "ask")),
-        metavar="FOLDER",
-        help="where pictures go (default: %(default)s)",
-    )
+    say = _SAY[lang := spoken(words)]
+    parser = Parser(prog="minigrad ask", description=say["help"], epilog=say["example"], lang=lang)
+    parser.add_argument("id", nargs="?", metavar="ID", help=say["id"])
+    parser.add_argument("--all", action="store_true", help=say["all"])
+    parser.add_language()
+    folder = str(Path("runs", "ask"))
+    parser.add_argument("--out", default=folder, metavar="FOLDER", help=say["out"])
     given = parser.parse_args(words)
     lang = language(given.lang)
     if given.all and given.id is not None:
-        raise InputError(f"--all answers every question; leave out '{given.id}', or --all")
+        raise InputError(say["both"].format(given.id))
     asked = list(QUESTIONS.values()) if given.all else [find(given.id)] if given.id else []
     if not asked:
         if launched_rank(os.environ) == 0:
             print(_listing(lang))
         return 0
     if launched_ranks(os.environ) != 1:
-        raise InputError(
-            "minigrad ask was started on several ranks, but each would do the same; start it "
-            "once, without mpirun: where an experiment needs ranks, it starts them"
-        )
+        raise InputError(say["ranks"])
     require("matplotlib", "viz")
     make_folder(given.out, "picture")
     for number, question in enumerate(asked):
@@ -74,10 +86,10 @@ def _answer(question: Question, lang: str, folder: Path) -> None:
     save_figure(answer.figure, path)
     for sentence in answer.zh if lang == "zh" else answer.en:
         print(sentence)
-    print(f"\n{_SAY[lang][1].format(path)}", flush=True)
+    print(f"\n{_SAY[lang]['picture'].format(path)}", flush=True)
 
 
 def _listing(lang: str) -> str:
     wide = max(len(question.name) for question in QUESTIONS.values())
     rows = [f"  {q.id}  {q.name:<{wide}}  {q.text(lang)}" for q in QUESTIONS.values()]
-    return "\n".join([_SAY[lang][0], *rows])
+    return "\n".join([_SAY[lang]["list"], *rows])

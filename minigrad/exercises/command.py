@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from minigrad.distributed.host import launched_ranks
 from minigrad.errors import InputError
 from minigrad.exercises.check import Exercise, exercises
-from minigrad.language import LANGUAGES, language
-from minigrad.launch import Parser
+from minigrad.language import language
+from minigrad.parser import Parser, spoken
 from minigrad.tutorials.listing import Tutorial, find
 
 __all__ = ["SECONDS", "check_file", "main"]
@@ -34,6 +34,15 @@ _SAY = {
         "next": "the next one: minigrad check {}{} --hint {}",
         "done": "there is no further hint; the page has the formula: {}",
         "beyond": "{} has {} hints, so --hint is a number from 1 to {}, not {}",
+        "help": "Check your answers to a tutorial's exercises, written in "
+        "tutorials/exercises/NN.py or in FILE. Each may take 20 seconds.",
+        "example": "for example: minigrad check 4",
+        "number": "the tutorial, 1 to 14",
+        "file": "your file, where it is another",
+        "K": "the K-th hint on the first failure",
+        "ranks": "minigrad check was started on several ranks; start it without mpirun",
+        "no file": "there is no file {} to check; the stubs are in {}",
+        "no stub": "there is no file {}: give yours, minigrad check N FILE",
     },
     "zh": {
         "checking": "检查 {}",
@@ -44,27 +53,34 @@ _SAY = {
         "next": "下一条提示：minigrad check {}{} --hint {}",
         "done": "没有更多提示；公式见 {}",
         "beyond": "{} 有 {} 条提示，--hint 应为 1 到 {}，而不是 {}",
+        "help": "检查你对教程练习的解答；解答写在 tutorials/exercises/NN.py 或 FILE 中。"
+        "每题限时 20 秒。",
+        "example": "例如：minigrad check 4",
+        "number": "教程编号，1 到 14",
+        "file": "你的文件，若不是上述文件",
+        "K": "第一道未通过的题的第 K 条提示",
+        "ranks": "minigrad check 在多个进程上启动；请不用 mpirun 启动",
+        "no file": "没有可检查的文件 {}；练习模板位于 {}",
+        "no stub": "没有文件 {}：请给出你的文件，minigrad check N FILE",
     },
 }
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Check a learner's file; the result, 0 where all is right and else 1, is the exit code."""
+    say = _SAY[lang := spoken(words)]
     parser = Parser(
-        prog="minigrad check",
-        description="Check your answers to a tutorial's exercises, written in "
-        "tutorials/exercises/NN.py or in FILE. Each may take 20 seconds.",
-        epilog="for example: minigrad check 4",
+        prog="minigrad check", description=say["help"], epilog=say["example"], lang=lang
     )
-    parser.add_argument("number", metavar="N", help="the tutorial, 1 to 14")
-    parser.add_argument("file", nargs="?", metavar="FILE", help="your file, where it is another")
-    parser.add_argument("--hint", type=int, metavar="K", help="the K-th hint on the first failure")
-    parser.add_argument("--lang", metavar="LANG", help=" or ".join(LANGUAGES))
+    parser.add_argument("number", metavar="N", help=say["number"])
+    parser.add_argument("file", nargs="?", metavar="FILE", help=say["file"])
+    parser.add_argument("--hint", type=int, metavar="K", help=say["K"])
+    parser.add_language()
     given = parser.parse_args(words)
     if launched_ranks(os.environ) != 1:
-        raise InputError("minigrad check was started on several ranks; start it without mpirun")
+        raise InputError(say["ranks"])
     lang, tutorial = language(given.lang), find(given.number)
-    say, path = _SAY[lang], _answers(tutorial, given.file)
+    path = _answers(tutorial, given.file, say)
     asked = exercises(tutorial.number)
     print(say["checking"].format(path), flush=True)
     found = check_file(path, tutorial, asked, lang)
@@ -114,17 +130,17 @@ def _verdict(path: Path, tutorial: Tutorial, exercise: Exercise, seconds: float)
         return verdict
 
 
-def _answers(tutorial: Tutorial, given: str | None) -> Path:
+def _answers(tutorial: Tutorial, given: str | None, say: Mapping[str, str]) -> Path:
     """The learner's file: the one given, or that of the folder here, or that of the clone."""
     if given is not None:
         path = Path(given)
         if not path.is_file():
-            raise InputError(f"there is no file {path} to check; the stubs are in {tutorial.stub}")
+            raise InputError(say["no file"].format(path, tutorial.stub))
         return path.resolve()
     here = Path("tutorials", "exercises", tutorial.stub.name)
     path = here if here.is_file() else tutorial.stub
     if not path.is_file():
-        raise InputError(f"there is no file {here}: give yours, minigrad check N FILE")
+        raise InputError(say["no stub"].format(here))
     return path.resolve()
 
 

@@ -23,9 +23,9 @@ from minigrad.explanation.explanation import Explanation, explain
 from minigrad.explanation.ranks import explain_ranks
 from minigrad.explanation.terminal import on_terminal, step_through
 from minigrad.explanation.text import step_text, verdict
-from minigrad.language import LANGUAGES, language
-from minigrad.launch import Parser
+from minigrad.language import language
 from minigrad.optim import SGD
+from minigrad.parser import Parser, spoken
 from minigrad.shares import share
 from minigrad.train.together import or_end_the_job
 
@@ -33,15 +33,46 @@ __all__ = ["main"]
 
 DATA = ("digits", "breast_cancer", "wine", "iris")
 _SAMPLES, _HIDDEN = 4, 16
+_SAY = {
+    "en": {
+        "help": "Step through forward and backward of a computation: a step per key in a "
+        "terminal, else as numbered text. On several ranks: how their gradients become one.",
+        "example": "for example: minigrad explain digits; minigrad explain mine.py:loss, where the "
+        "function loss takes no arguments and returns a scalar Tensor",
+        "what": "FILE.py:function, or a data set for a small network: {}",
+        "html": "write a page to step through instead",
+        "draw": "draw the graph instead: .svg, .png or .pdf",
+        "depth": "draw modules N levels down as one box each",
+        "step": "print this step alone",
+        "one": "--step prints one step, and --html and --draw show all: give one of them",
+        "no depth": "--depth says how much --html and --draw show: give one of these too",
+        "steps": "--step {}: the steps are 1 to {}",
+    },
+    "zh": {
+        "help": "逐步查看一次计算的前向与反向传播：在终端里按键走一步，否则输出为编号的文字。"
+        "在多个进程上：查看各进程的梯度如何合为一个。",
+        "example": "例如：minigrad explain digits；minigrad explain mine.py:loss，"
+        "其中函数 loss 不带参数，返回一个标量 Tensor",
+        "what": "FILE.py:function，或小型网络的数据集：{}",
+        "html": "改为写成可以逐步查看的网页",
+        "draw": "改为画出计算图：.svg、.png 或 .pdf",
+        "depth": "把第 N 层以下的模块各画成一个方框",
+        "step": "只输出这一步",
+        "one": "--step 只输出一步，--html 与 --draw 显示全部：请只给出其中一种",
+        "no depth": "--depth 决定 --html 与 --draw 显示多少：请再给出二者之一",
+        "steps": "--step {}：步的编号为 1 到 {}",
+    },
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Explain what was named; the result is the exit code."""
+    say = _SAY[spoken(words)]
     given = _options(words)
     if given.step is not None and (given.html or given.draw):
-        raise InputError("--step prints one step, and --html and --draw show all: give one of them")
+        raise InputError(say["one"])
     if given.depth is not None and not (given.html or given.draw):
-        raise InputError("--depth says how much --html and --draw show: give one of these too")
+        raise InputError(say["no depth"])
     lang = language(given.lang)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a Σ where the encoding has none
@@ -55,7 +86,7 @@ def main(words: Sequence[str] | None = None) -> int:
             print(path)
     if given.step is not None:
         if not 1 <= given.step <= len(explanation):
-            raise InputError(f"--step {given.step}: the steps are 1 to {len(explanation)}")
+            raise InputError(say["steps"].format(given.step, len(explanation)))
         print(step_text(explanation, explanation[given.step - 1]))
     elif not (given.html or given.draw):
         _show(explanation)
@@ -65,25 +96,16 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _options(words: Sequence[str] | None) -> Any:
+    say = _SAY[lang := spoken(words)]
     parser = Parser(
-        prog="minigrad explain",
-        description="Step through forward and backward of a computation: a step per key in a "
-        "terminal, else as numbered text. On several ranks: how their gradients become one.",
-        epilog="for example: minigrad explain digits; minigrad explain mine.py:loss, where the "
-        "function loss takes no arguments and returns a scalar Tensor",
+        prog="minigrad explain", description=say["help"], epilog=say["example"], lang=lang
     )
-    parser.add_argument(
-        "what",
-        metavar="WHAT",
-        help=f"FILE.py:function, or a data set for a small network: {', '.join(DATA)}",
-    )
-    parser.add_argument("--lang", metavar="LANG", help=f"{' or '.join(LANGUAGES)}")
-    parser.add_argument("--html", metavar="FILE", help="write a page to step through instead")
-    parser.add_argument("--draw", metavar="FILE", help="draw the graph instead: .svg, .png or .pdf")
-    parser.add_argument(
-        "--depth", type=int, metavar="N", help="draw modules N levels down as one box each"
-    )
-    parser.add_argument("--step", type=int, metavar="N", help="print this step alone")
+    parser.add_argument("what", metavar="WHAT", help=say["what"].format(", ".join(DATA)))
+    parser.add_language()
+    parser.add_argument("--html", metavar="FILE", help=say["html"])
+    parser.add_argument("--draw", metavar="FILE", help=say["draw"])
+    parser.add_argument("--depth", type=int, metavar="N", help=say["depth"])
+    parser.add_argument("--step", type=int, metavar="N", help=say["step"])
     return parser.parse_args(words)
 
 

@@ -25,8 +25,8 @@ PAGES = Path(__file__).parents[2] / "docs" / "api"
 COMMANDS = {"articles", "ask", "demos", "exercises", "tutorials", "cli", "doctor", "launch"}
 """What people use by ``minigrad …``, which explains itself by ``--help``."""
 INSIDE = {
-    "figure", "files", "labels", "language", "ranks", "recipe", "restarts", "results", "settings",
-    "shares", "state",
+    "figure", "files", "labels", "language", "parser", "ranks", "recipe", "restarts", "results",
+    "settings", "shares", "state",
 }  # fmt: skip
 """What only minigrad itself imports."""
 PUBLIC_MODULES = {f"distributed.{name}" for name in mg.distributed._ABOVE.values()} | {
