@@ -11,12 +11,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import minigrad
 from minigrad.distributed import Communicator, world
-from minigrad.distributed.host import outside_mpi
+from minigrad.distributed.host import for_child, outside_mpi
 from minigrad.distributed.threads import run_ranks
 from minigrad.errors import InputError, MissingExtra
 from minigrad.launch import job
@@ -42,9 +40,7 @@ def on_ranks(
             f"{work.__module__}:{work.__qualname__}",
             json.dumps(arguments),
         ]
-        root = str(Path(minigrad.__file__).parents[1])
-        paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        environ = outside_mpi(os.environ) | {"PYTHONPATH": os.pathsep.join(paths)}
+        environ = for_child(outside_mpi(os.environ))
         try:
             command, environ = job(n, words, environ)
         except (InputError, MissingExtra):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping
+from pathlib import Path
+
+import minigrad
 
 __all__ = [
     "cap_threads",
     "core_count",
     "cores",
+    "for_child",
     "launched_rank",
     "launched_ranks",
     "outside_mpi",
@@ -76,3 +80,12 @@ def cap_threads(ranks: int) -> None:
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(int(caps["OMP_NUM_THREADS"]))
+
+
+def for_child(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` for a Python that imports this minigrad, installed or not, and nothing that lies
+    in the folder it is started in, such as a learner's random.py.
+    """
+    root = str(Path(minigrad.__file__).parents[1])
+    paths = [root, *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}

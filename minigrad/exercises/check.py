@@ -21,7 +21,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Answer", "Exercise", "Wrong", "agree", "exercise", "exercises", "require_that"]
+__all__ = [
+    "Answer",
+    "Exercise",
+    "Wrong",
+    "agree",
+    "exercise",
+    "exercises",
+    "refuse",
+    "require_that",
+    "returned",
+    "show",
+]
 
 Answer = Callable[..., Any]
 """A function that a learner has written."""
@@ -76,25 +87,43 @@ def agree(found: Any, expected: Any, en: str, zh: str, *, tolerance: float = 1e-
 
     ``en`` and ``zh`` say what it is and for what: "the velocity after one step from v = 1".
     """
-    wanted = np.asarray(expected, dtype=float)
-    try:
-        got = np.asarray(found, dtype=float)
-    except (TypeError, ValueError):
+    wanted, got = np.asarray(expected, dtype=float), _numbers(found)
+    if got is None:
         raise Wrong(
-            f"{en} should be {_show(wanted)}, and the answer is {_cut(repr(found))}",
-            f"{zh}应为 {_show(wanted)}，而答案是 {_cut(repr(found))}",
-        ) from None
+            f"{en} should be {show(wanted)}, and the answer is {show(found)}",
+            f"{zh}应为 {show(wanted)}，而答案是 {show(found)}",
+        )
     if got.shape != wanted.shape:
         raise Wrong(
             f"{en} should have the shape {wanted.shape}, and the answer has {got.shape}",
             f"{zh}的形状应为 {wanted.shape}，而答案的形状是 {got.shape}",
         )
-    scale = max(1e-300, np.abs(wanted).max(initial=0.0))
-    if not (np.abs(got - wanted) <= tolerance * scale).all():
+    if not _equal(got, wanted, tolerance):
         raise Wrong(
-            f"{en} should be {_show(wanted)}, and the answer is {_show(got)}",
-            f"{zh}应为 {_show(wanted)}，而答案是 {_show(got)}",
+            f"{en} should be {show(wanted)}, and the answer is {show(got)}",
+            f"{zh}应为 {show(wanted)}，而答案是 {show(got)}",
         )
+
+
+def refuse(found: Any, mistake: Any, en: str, zh: str) -> None:
+    """Raise :class:`Wrong` if ``found`` is what a known ``mistake`` gives, as in :func:`agree`.
+
+    Whatever is no number, or has another shape, is left to :func:`agree`, which comes after.
+    """
+    wrong, got = np.asarray(mistake, dtype=float), _numbers(found)
+    if got is not None and got.shape == wrong.shape and _equal(got, wrong, 1e-9):
+        raise Wrong(en, zh)
+
+
+def returned(found: Any, names: str) -> tuple[Any, ...]:
+    """``found``, if it has as many parts as there are ``names``, such as ``"theta, v"``."""
+    count = names.count(",") + 1
+    if not isinstance(found, tuple | list) or len(found) != count:
+        raise Wrong(
+            f"the answer should be {count} values: return {names}; it is {show(found)}",
+            f"应返回 {count} 个值：return {names}；而答案是 {show(found)}",
+        )
+    return tuple(found)
 
 
 def require_that(holds: bool, en: str, zh: str) -> None:
@@ -103,10 +132,27 @@ def require_that(holds: bool, en: str, zh: str) -> None:
         raise Wrong(en, zh)
 
 
-def _show(values: np.ndarray[Any, Any]) -> str:
-    return _cut(np.array2string(values, precision=6, threshold=12, separator=", "))
-
-
-def _cut(text: str, most: int = 160) -> str:
+def show(value: object, most: int = 160) -> str:
+    """A value, or the message of an error, on one line that is not too long."""
+    try:
+        if isinstance(value, np.ndarray):
+            text = np.array2string(value, precision=6, threshold=12, separator=", ")
+        else:
+            text = str(value) if isinstance(value, BaseException) else repr(value)
+    except Exception:  # a class of the learner's, whose __repr__ fails
+        text = type(value).__name__
     text = " ".join(text.split())
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _numbers(found: Any) -> np.ndarray[Any, Any] | None:
+    try:
+        array = np.asarray(found)
+    except (TypeError, ValueError):  # lists of different lengths
+        return None
+    return array.astype(float) if array.dtype.kind in "biuf" else None
+
+
+def _equal(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], tolerance: float) -> bool:
+    scale = max(1e-300, np.abs(expected).max(initial=0.0))
+    return bool((np.abs(found - expected) <= tolerance * scale).all())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from minigrad.distributed.host import launched_ranks
+from minigrad.distributed.host import for_child, launched_ranks
 from minigrad.errors import InputError
 from minigrad.exercises.check import Exercise, exercises
 from minigrad.language import language
@@ -113,7 +114,13 @@ def _verdict(path: Path, tutorial: Tutorial, exercise: Exercise, seconds: float)
         command = [sys.executable, "-m", "minigrad.exercises.child"]
         command += [str(path), str(tutorial.number), exercise.name, str(to)]
         try:
-            code = subprocess.run(command, timeout=seconds, check=False).returncode
+            code = subprocess.run(
+                command,
+                env=for_child(os.environ),
+                stdin=subprocess.DEVNULL,  # input() fails at once, and does not wait
+                timeout=seconds,
+                check=False,
+            ).returncode
         except subprocess.TimeoutExpired:
             return {
                 "right": False,
@@ -145,7 +152,8 @@ def _answers(tutorial: Tutorial, given: str | None, say: Mapping[str, str]) -> P
 
 
 def _hint(exercise: Exercise, asked: int | None, of: Tutorial, file: str | None, lang: str) -> str:
-    say, hints, file = _SAY[lang], exercise.hints(lang), "" if file is None else f" {file}"
+    say, hints = _SAY[lang], exercise.hints(lang)
+    file = "" if file is None else f" {shlex.quote(file)}"
     if asked is None:
         return say["ask"].format(exercise.name, of.number, file)
     if not 1 <= asked <= len(hints):

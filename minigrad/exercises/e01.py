@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad.exercises.check import Answer, agree, exercise, require_that
+from minigrad.exercises.check import Answer, agree, exercise, refuse, require_that
 
 __all__ = ["descent_step", "numerical_gradient", "steps_needed"]
 
@@ -26,22 +26,24 @@ def descent_step(answer: Answer, rng: np.random.Generator) -> None:
         X, y, theta = rng.normal(size=(m, n)), rng.normal(size=m), rng.normal(size=n)
         pulls = sum(((row @ theta - t) * row for row, t in zip(X, y)), np.zeros(n))
         new = answer(X.copy(), y.copy(), theta.copy(), 0.3)
-        if np.shape(new) == theta.shape:
-            require_that(
-                not np.allclose(new, theta + 0.6 * pulls / m),
-                "θ goes uphill: the gradient points to where the loss rises, so it is subtracted",
-                "θ 在上升：梯度指向损失增大的方向，所以应当减去它",
-            )
-            require_that(
-                not np.allclose(new, theta - 0.6 * pulls),
-                "the gradient is m times too large: the loss is a mean over m rows, not a sum",
-                "梯度大了 m 倍：损失是 m 行的平均，而不是总和",
-            )
-            require_that(
-                not np.allclose(new, theta - 0.3 * pulls / m),
-                "the gradient is half of what it should be: a square has the derivative 2(…)",
-                "梯度只有应有的一半：平方的导数带有因子 2",
-            )
+        refuse(
+            new,
+            theta + 0.6 * pulls / m,
+            "θ goes uphill: the gradient points to where the loss rises, so it is subtracted",
+            "θ 在上升：梯度指向损失增大的方向，所以应当减去它",
+        )
+        refuse(
+            new,
+            theta - 0.6 * pulls,
+            "the gradient is m times too large: the loss is a mean over m rows, not a sum",
+            "梯度大了 m 倍：损失是 m 行的平均，而不是总和",
+        )
+        refuse(
+            new,
+            theta - 0.3 * pulls / m,
+            "the gradient is half of what it should be: a square has the derivative 2(…)",
+            "梯度只有应有的一半：平方的导数带有因子 2",
+        )
         agree(new, theta - 0.6 * pulls / m, "θ after a step", "一步之后的 θ")
 
 
@@ -65,18 +67,19 @@ def numerical_gradient(answer: Answer, rng: np.random.Generator) -> None:
         # of J(θ) = Σ cθ³ + (Σθ)², for which central differences are exact but for ch²
         found = answer(lambda x, c=c: float(c @ x**3 + x.sum() ** 2), given, h)
         exact = 3 * c * theta**2 + 2 * theta.sum()
-        if np.shape(found) == theta.shape:
-            ahead = exact + h * (3 * c * theta + 1) + c * h**2
-            require_that(
-                not np.allclose(found, ahead),
-                "this is the slope from θ to θ + h; take the one from θ - h to θ + h",
-                "这是从 θ 到 θ + h 的斜率；应取从 θ - h 到 θ + h 的斜率",
-            )
-            require_that(
-                not np.allclose(found, 2 * (exact + c * h**2)),
-                "the slopes are twice too large: from θ - h to θ + h it is 2h",
-                "斜率大了一倍：从 θ - h 到 θ + h 的距离是 2h",
-            )
+        ahead = exact + h * (3 * c * theta + 1) + c * h**2
+        refuse(
+            found,
+            ahead,
+            "this is the slope from θ to θ + h; take the one from θ - h to θ + h",
+            "这是从 θ 到 θ + h 的斜率；应取从 θ - h 到 θ + h 的斜率",
+        )
+        refuse(
+            found,
+            2 * (exact + c * h**2),
+            "the slopes are twice too large: from θ - h to θ + h it is 2h",
+            "斜率大了一倍：从 θ - h 到 θ + h 的距离是 2h",
+        )
         require_that(
             np.array_equal(given, theta),
             "theta is not what it was: move entries of a copy, theta.copy()",

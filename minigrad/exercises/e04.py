@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad.exercises.check import Answer, agree, exercise, require_that
+from minigrad.exercises.check import Answer, agree, exercise, refuse, returned
 
 __all__ = ["largest_rate", "momentum_step", "nesterov_step"]
 
@@ -23,20 +23,15 @@ __all__ = ["largest_rate", "momentum_step", "nesterov_step"]
 )
 def momentum_step(answer: Answer, rng: np.random.Generator) -> None:
     theta, v, g = rng.normal(size=(3, 4))
-    new = answer(theta.copy(), v.copy(), g.copy(), 0.1, 0.9)
-    require_that(
-        isinstance(new, tuple) and len(new) == 2,
-        "the answer should be two arrays: return theta, v",
-        "应返回两个数组：return theta, v",
-    )
+    new = returned(answer(theta.copy(), v.copy(), g.copy(), 0.1, 0.9), "theta, v")
     expected = 0.9 * v - 0.1 * g
     agree(new[1], expected, "the velocity after a step", "一步之后的速度")
-    if np.shape(new[0]) == theta.shape:
-        require_that(
-            not np.allclose(new[0], theta - expected),
-            "θ goes uphill: the velocity points downhill already, so it is added (erratum E1)",
-            "θ 在上升：速度已经指向下坡方向，所以应当相加（勘误 E1）",
-        )
+    refuse(
+        new[0],
+        theta - expected,
+        "θ goes uphill: the velocity points downhill already, so it is added (erratum E1)",
+        "θ 在上升：速度已经指向下坡方向，所以应当相加（勘误 E1）",
+    )
     agree(new[0], theta + expected, "θ after a step", "一步之后的 θ")
 
 
@@ -76,12 +71,7 @@ def largest_rate(answer: Answer, rng: np.random.Generator) -> None:
 )
 def nesterov_step(answer: Answer, rng: np.random.Generator) -> None:
     theta, v = rng.normal(size=(2, 3))
-    new = answer(theta.copy(), v.copy(), lambda x: x**3, 0.1, 0.9)
-    require_that(
-        isinstance(new, tuple) and len(new) == 2,
-        "the answer should be two arrays: return theta, v",
-        "应返回两个数组：return theta, v",
-    )
+    new = returned(answer(theta.copy(), v.copy(), lambda x: x**3, 0.1, 0.9), "theta, v")
     expected = 0.9 * v - 0.1 * (theta + 0.9 * v) ** 3
     agree(new[1], expected, "the velocity after a step on ¼θ⁴", "在 ¼θ⁴ 上一步之后的速度")
     agree(new[0], theta + expected, "θ after a step on ¼θ⁴", "在 ¼θ⁴ 上一步之后的 θ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad.exercises.check import Answer, agree, exercise, require_that
+from minigrad.exercises.check import Answer, agree, exercise, returned
 
 __all__ = ["first_step", "keras_step", "moments"]
 
@@ -23,12 +23,7 @@ __all__ = ["first_step", "keras_step", "moments"]
 )
 def moments(answer: Answer, rng: np.random.Generator) -> None:
     m, v, g = rng.normal(size=(3, 4))
-    new = answer(m.copy(), v.copy() ** 2, g.copy(), 0.9, 0.99)
-    require_that(
-        isinstance(new, tuple) and len(new) == 2,
-        "the answer should be two arrays: return m, v",
-        "应返回两个数组：return m, v",
-    )
+    new = returned(answer(m.copy(), v.copy() ** 2, g.copy(), 0.9, 0.99), "m, v")
     agree(new[0], 0.9 * m + 0.1 * g, "m after a gradient, β₁ = 0.9", "β₁ = 0.9 时新的 m")
     agree(new[1], 0.99 * v**2 + 0.01 * g**2, "v after a gradient, β₂ = 0.99", "β₂ = 0.99 时新的 v")
 
@@ -78,11 +73,9 @@ def keras_step(answer: Answer, rng: np.random.Generator) -> None:
     for t, size in ((1, 1.0), (1, 1e-6), (7, 1e-6)):
         theta, m, v, g = rng.normal(size=(4, 3)) * [[1], [size], [size], [size]]
         m, v = (0 * m, 0 * v) if t == 1 else (m, v**2)
-        new = answer(theta.copy(), m.copy(), v.copy(), g.copy(), t, 0.1, 0.9, 0.999, 1e-7)
-        require_that(
-            isinstance(new, tuple) and len(new) == 3,
-            "the answer should be three arrays: return theta, m, v",
-            "应返回三个数组：return theta, m, v",
+        new = returned(
+            answer(theta.copy(), m.copy(), v.copy(), g.copy(), t, 0.1, 0.9, 0.999, 1e-7),
+            "theta, m, v",
         )
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         alpha = 0.1 * (1 - 0.999**t) ** 0.5 / (1 - 0.9**t)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad.exercises.check import Answer, agree, exercise, require_that
+from minigrad.exercises.check import Answer, agree, exercise, returned
 
 __all__ = ["mean_of_all", "ring_seconds", "rows_of"]
 
@@ -25,12 +25,7 @@ def rows_of(answer: Answer, rng: np.random.Generator) -> None:
     for n, size in ((8, 4), (10, 4), (3, 4), (11, 3)):
         shares = np.array_split(np.arange(n), size)
         for rank, rows in enumerate(shares):
-            found = answer(n, rank, size)
-            require_that(
-                isinstance(found, tuple) and len(found) == 2,
-                "the answer should be two numbers: return first, stop",
-                "应返回两个数：return first, stop",
-            )
+            found = returned(answer(n, rank, size), "first, stop")
             agree(
                 list(range(*map(int, found))),
                 rows,

@@ -9,7 +9,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from minigrad.distributed.host import launched_rank, launched_ranks
+from minigrad.distributed.host import for_child, launched_rank, launched_ranks
 from minigrad.errors import InputError, require
 from minigrad.files import make_folder, write_whole
 from minigrad.language import columns, language
@@ -90,7 +90,7 @@ def _run(tutorial: Tutorial, folder: Path, lang: str) -> int:
     print(say["running"].format(tutorial.number, tutorial.title(lang), tutorial.path), flush=True)
     before = {path: path.stat().st_mtime_ns for path in folder.glob(f"{tutorial.name}-*.png")}
     command = [sys.executable, "-m", "minigrad.tutorials.child", str(tutorial.path), str(folder)]
-    code = subprocess.call(command, env={**os.environ, "MPLBACKEND": "Agg"})
+    code = subprocess.call(command, env=for_child(os.environ) | {"MPLBACKEND": "Agg"})
     if code:
         return code
     print()

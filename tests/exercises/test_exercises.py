@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import time
 from pathlib import Path
 
@@ -22,6 +23,15 @@ def momentum_step(theta, v, g, eta, beta):
     v = beta * v - eta * g
     return theta + v, v
 
+"""
+
+
+DATACLASS = """from __future__ import annotations
+from dataclasses import dataclass
+@dataclass
+class Own:
+    x: float = 0.0
+    def __repr__(self): raise ValueError
 """
 
 
@@ -110,24 +120,71 @@ def test_hints_come_one_at_a_time(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("def momentum_step(:\n", "momentum_step: line 1 is not Python: "),
         ("x = 1\n", "momentum_step: there is no function 'momentum_step' in the file"),
         (ANSWER.replace("beta *", "betta *"), "momentum_step: line 3 raised NameError"),
-        (ANSWER.replace("theta + v, v", "theta"), "should be two arrays"),
+        (ANSWER.replace("theta + v, v", "theta"), "should be 2 values: return theta, v"),
         (ANSWER.replace("theta + v", "theta - v"), "θ goes uphill"),
         (ANSWER.replace("theta + v", "(theta + v)[:2]"), "should have the shape (4,)"),
         (ANSWER.replace("theta + v, v", "theta + v, 'v'"), "and the answer is 'v'"),
         (ANSWER + "import sys\nsys.exit(3)\n", "momentum_step: line 7 raised SystemExit: 3"),
-        (ANSWER + "import os\nos._exit(3)\n", "the process ended with exit code 3"),
-        (ANSWER + "print('x' * 100000)\n", "✓ momentum_step"),
         ("raise KeyboardInterrupt", "momentum_step: line 1 raised KeyboardInterrupt"),
+        ("raise BaseException('a\\nb')", "momentum_step: line 1 raised BaseException: a b\n"),
+        (ANSWER + "\0", "momentum_step: the file is not Python: "),
+        ("# coding: nonsense", " is not Python: "),
+        (ANSWER.replace(", beta)", ")"), "the arguments of the stub: TypeError: momentum_step()"),
+        (ANSWER.replace("return", "v ="), "values: return theta, v; it is None"),
+        (DATACLASS + ANSWER, "momentum_step: right"),
+        (DATACLASS + ANSWER.replace("theta + v", "Own()"), "and the answer is Own\n"),
+        ("largest_rate = lambda *given: 10**400", "largest_rate: the largest η for λ = 1"),
+        ("largest_rate = lambda *given: '2'", "should be 2., and the answer is '2'"),
     ],
 )
-def test_each_fault_is_a_sentence(text, sentence, tmp_path, capfd):
+def test_each_fault_is_a_sentence(text, sentence, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(text, encoding="utf-8")
+    found = {asked.name: verdict(path, asked).get("en", "right") for asked in exercises(4)}
+    assert sentence in "".join(f"{name}: {en}\n" for name, en in found.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def momentum_step(:\n", "momentum_step: line 1 is not Python: "),
+        (ANSWER + "import os\nos._exit(3)\n", "the process ended with exit code 3"),
+        (ANSWER + "print('x' * 100000)\n", "✓ momentum_step"),
+        (ANSWER + "input('?')\n", "momentum_step: line 6 raised EOFError"),
+    ],
+)
+def test_a_fault_of_the_process_is_a_sentence(text, sentence, tmp_path, capfd):
     said, code = checked(text, tmp_path, capfd, "--lang", "en")
     assert code == 1
     assert sentence in said
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("returns", [None, (), (None, None), "abc", [[1], [2, 3]], {1: 2}, 10**400])
+@every
+def test_whatever_is_returned_is_a_sentence(number, returns, tmp_path):
+    for asked in exercises(number):
+        path = tmp_path / "mine.py"
+        path.write_text(f"def {asked.name}(*given):\n    return {returns!r}\n")
+        found = verdict(path, asked)
+        assert not found["right"]
+        assert not re.search("Error|cannot be called", found["en"]), found
+        assert found["zh"] != found["en"]
+
+
+def test_other_files_of_the_folder_are_not_in_the_way(tmp_path, monkeypatch, capfd):
+    for name in ("random.py", "numpy.py", "minigrad.py"):
+        (tmp_path / name).write_text("raise ImportError('in the way')")
+    (tmp_path / "helper.py").write_text("from minigrad import optim")
+    monkeypatch.chdir(tmp_path)
+    path = Path("my answers")  # without .py, and with a space
+    path.write_text("import random, helper\n" + ANSWER)
+    assert cli.main(["check", "4", str(path), "--lang", "en"]) == 1
+    said = capfd.readouterr().out
+    assert "✓ momentum_step" in said
+    assert "minigrad check 4 'my answers' --hint 1" in said
 
 
 def test_an_endless_loop_is_stopped_and_named(tmp_path, capsys):

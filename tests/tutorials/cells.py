@@ -48,7 +48,7 @@ def read(path: Path) -> Cells:
     for cell in re.split(r"^# %%.*\n", "\n".join(source.splitlines()[first:]), flags=re.MULTILINE):
         lines = cell.splitlines()
         head = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-        head = head if cell is not None and code else 0  # the first cell is code: its text is above
+        head = head if code else 0  # the first cell is code: its text is above
         texts.append("\n".join(line[2:] for line in lines[:head]))
         code += [line for line in lines[head:] if line.strip()] or [""]
     return Cells("\n\n".join(texts) + "\n", tuple(filter(None, code)))

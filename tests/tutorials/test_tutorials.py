@@ -15,6 +15,7 @@ from minigrad.articles import ITEMS
 from minigrad.articles.printed import PRINTED
 from minigrad.exercises import exercises
 from minigrad.tutorials import TUTORIALS, find, folder
+from minigrad.tutorials.notebook import function
 
 PARTS = [
     "The problem", "The formula", "The library", "The picture", "Proof", "On many ranks",
@@ -79,9 +80,7 @@ def test_the_proof_is_a_test_that_exists(number):
     assert tests
     for test in tests:
         path, _, name = test.partition("::")
-        tree = ast.parse(Path(ROOT, path).read_text(encoding="utf-8"))
-        names = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-        assert name in names
+        assert function(Path(ROOT, path).read_text(encoding="utf-8"), name)
         assert name.startswith("test_")
 
 
