@@ -23,6 +23,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "docs.extension",
     "docs.api.reference",
+    "docs.search",
 ]
 root_doc = "index"
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}

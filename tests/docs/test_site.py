@@ -107,14 +107,19 @@ def test_nothing_is_fetched_from_elsewhere(language, name):
 
 @every
 def test_pictures_have_words(language, name):
-    missing = [p.get("src") for p in page(HTML / language / name).pictures if not p.get("alt")]
-    assert not missing
+    """A thumbnail's are empty: its link says the same, and would be read twice."""
+    for picture in page(HTML / language / name).pictures:
+        decorates = (picture["src"] or "").endswith("_thumb.png")
+        assert "alt" in picture if decorates else picture.get("alt"), picture
 
 
 @pytest.mark.parametrize("name", [name for name in pages("en") if "api/" not in name])
 def test_formulas_are_the_same_in_both_languages(name):
     english, chinese = page(HTML / "en" / name), page(HTML / "zh" / name)
-    assert english.formulas == chinese.formulas
+    if name.startswith("articles/"):  # in English a quotation stands twice, with its translation
+        assert set(english.formulas) == set(chinese.formulas)
+    else:
+        assert english.formulas == chinese.formulas
 
 
 TRANSLATED = [
@@ -126,5 +131,5 @@ TRANSLATED = [
 @pytest.mark.parametrize("name", TRANSLATED)
 def test_pictures_have_chinese_words(name):
     for picture in page(HTML / "zh" / name).pictures:
-        alt = picture.get("alt") or ""
-        assert any("一" <= letter <= "鿿" for letter in alt), picture
+        alt = picture.get("alt")
+        assert alt == "" or any("一" <= letter <= "鿿" for letter in alt), picture

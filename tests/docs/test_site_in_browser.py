@@ -54,7 +54,7 @@ def test_every_page_is_whole(browser, width, theme):
         viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce"
     )
     tab, faults, trouble = context.new_page(), {}, []
-    tab.on("console", lambda said: trouble.append(said.text))
+    tab.on("console", lambda said: said.type != "log" and trouble.append(said.text))
     tab.on("pageerror", lambda error: trouble.append(str(error)))
     tab.on("requestfailed", lambda asked: trouble.append(asked.url))
     tab.on("request", lambda asked: asked.url.startswith("http") and trouble.append(asked.url))
@@ -87,7 +87,13 @@ def test_the_other_language_is_one_click_away(browser, language, other):
 
 
 @pytest.mark.parametrize(
-    ("language", "word", "page"), [("en", "momentum", "04_momentum"), ("zh", "动量", "04_momentum")]
+    ("language", "word", "page"),
+    [
+        ("en", "momentum", "04_momentum"),
+        ("zh", "动量", "04_momentum"),
+        ("zh", "反向传播", "02_backpropagation"),
+        ("zh", "momentum", "04_momentum"),
+    ],
 )
 def test_search_finds_a_tutorial(browser, language, word, page):
     tab = browser.new_page()
