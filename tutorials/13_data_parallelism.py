@@ -71,7 +71,7 @@ off = np.linalg.norm(on_ranks(mean_of_means) - true) / np.linalg.norm(true)
 say(f"the mean of means over 5 rows is off by {off:.0%}")
 
 # %%
-# Five rows are not the same number for each. A row on a rank with fewer rows counts more.
+# Five rows cannot be shared equally. A row on a rank with fewer rows counts more.
 #
 # The formula
 # -----------
@@ -82,12 +82,13 @@ say(f"the mean of means over 5 rows is off by {off:.0%}")
 #
 # **Erratum E11.** D3 §3.1.1 says that distributed training splits the model. Data parallelism does
 # not: each rank has a copy, a :term:`replica`. **Erratum E17.** D0 promises a program and has none;
-# here it is. Each rank adds up over its rows, an :term:`all-reduce` adds up over the ranks, and the
-# division comes once, by the number of all rows:
+# here it is. Each of :math:`N` ranks adds up the gradients of the losses :math:`\ell_i` of its
+# rows :math:`R_r`, an :term:`all-reduce` adds up over the ranks, and the division comes once, by
+# the number :math:`n` of all rows:
 #
 # .. math::
 #
-#    \nabla J = \frac{1}{n} \sum_{r=1}^{N} \; \sum_{i \in \text{rows of } r} \nabla \ell_i
+#    \nabla J = \frac{1}{n} \sum_{r=1}^{N} \; \sum_{i \in R_r} \nabla \ell_i
 
 
 def shared_gradient(comm, n=5):
@@ -112,15 +113,14 @@ def train(comm, sizes=(64, 32, 10), batch_size=50, steps=20, **how):
     layers = [nn.Dense(i, o, rng=rng, dtype="float64") for i, o in pairwise(sizes)]
     model = nn.Sequential(layers[0], nn.Tanh(), layers[1])
     parallel = dist.DataParallel(model, optim.Adam(model, lr=0.01), comm, **how)
-    rows = np.arange(steps * batch_size) % len(X)
+    rows, ends = np.arange(steps * batch_size) % len(X), []
     for part in DataLoader(X[rows], labels[rows], batch_size=batch_size,
                            rank=comm.rank, size=comm.size).epoch(0):  # fmt: skip
-        began = time.perf_counter()
         parallel.run([part], lambda y, p: ops.cross_entropy(y, p.y, reduction="sum"),
                      1 / part.total)  # fmt: skip
         parallel.step()
-        spent = time.perf_counter() - began
-    return layers[0].weight.data, spent
+        ends.append(time.perf_counter())
+    return layers[0].weight.data, min(np.diff(ends))
 
 
 alone = train(dist.SerialCommunicator())[0]
@@ -155,13 +155,15 @@ say(f"weights averaged by a main device: up to {np.abs(averaged - alone).max():.
 # -----------
 #
 # Left, three ways to the same sums: one all-reduce for each parameter, one for all, and in
-# :term:`buckets <gradient bucket>` that are sent while backward is still busy. Right, the time of
-# one process over that of N; here ranks are threads, and no more than the machine has cores help.
+# :term:`buckets <gradient bucket>` that are sent while backward is still busy. Orange is waiting.
+# Right, the time of the quickest step on one rank over that on N, in buckets. Here ranks are
+# threads: they send so quickly that buckets gain little, and more of them than the machine has
+# cores are no help.
 
 
 def timeline(comm, reducer):
     trace = dist.Trace(comm)
-    train(trace.wrap(comm), (64, 1024, 10), 256, 8, reducer=reducer(), trace=trace)
+    train(trace.wrap(comm), (64, 1024, 10), 256, 40, reducer=reducer(), trace=trace)
     return trace.events
 
 
@@ -169,31 +171,30 @@ if comm.size == 1:
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(9, 3.8), layout="constrained", width_ratios=(3, 2),
         num="Left: what a rank does in one step, for three ways to send: naive and flat "
-        "send late, buckets while backward computes. Right: the speed-up by the number of "
-        "ranks, measured and ideal; the measured one ends at the number of cores.",
+        "wait while they send, buckets are sent while backward computes. Right: the "
+        "speed-up by the number of ranks; the measured one is below the ideal one.",
     )  # fmt: skip
     fill = {"forward": "#56B4E9", "backward": "#0072B2", "update": "#009E73",
             "waiting": "#D55E00", "communication": "#F0E442"}  # fmt: skip
     ways = {"naive": dist.Naive, "flat": dist.Flat, "buckets": lambda: dist.Bucketed(1 << 18)}
     with threadpool_limits(1):
+        seconds = [run_ranks(n, lambda comm: train(comm, (64, 1024, 10), 256, 40)[1])[0]
+                   for n in (4, 1, 2, 4)][1:]  # the first warms up  # fmt: skip
         for place, reducer in enumerate(ways.values()):
             events = on_ranks(lambda comm, reducer=reducer: timeline(comm, reducer))
             starts = [event.began for event in events if event.name == "forward"]
             quickest = np.argmin(np.diff(starts))
             begin, end = starts[quickest], starts[quickest + 1]
-            for event in events:
+            for event in sorted(events, key=lambda e: e.track != "compute"):  # waits on top
                 if begin <= event.began < end:
                     what = event.name if event.track == "compute" else event.track
                     left.barh(place + 0.4 * (what == "communication"), color=fill[what],
                               width=(event.ended - event.began) / 1e6, height=0.35,
                               left=(event.began - begin) / 1e6)  # fmt: skip
-        seconds = [
-            np.median([run_ranks(n, lambda c: train(c, (64, 2048, 10), 512, 3)[1])[0]
-                       for _ in range(3)]) for n in (1, 2, 4)
-        ]  # fmt: skip
     left.set(xlabel="time (ms)", yticks=[0.2, 1.2, 2.2], yticklabels=ways)
     left.invert_yaxis()
-    left.legend([plt.Rectangle((0, 0), 1, 1, color=c) for c in fill.values()], fill)
+    patches = [plt.Rectangle((0, 0), 1, 1, color=c) for c in fill.values()]
+    figure.legend(patches, fill, loc="outside upper left", ncols=5, frameon=False)
     right.plot((1, 2, 4), (1, 2, 4), ":", color="#666666", label="ideal")
     right.plot((1, 2, 4), seconds[0] / np.array(seconds), "o-", color="#0072B2", label="measured")
     right.set(xlabel="ranks", ylabel="speed-up", xticks=(1, 2, 4), ylim=(0, None))

@@ -63,7 +63,8 @@ for devices in (1, 2, 4):
 # **Erratum E11.** D3 §3.1.1 calls this "distributed training" in general; it is only this kind.
 # There are two ways to cut. :term:`Tensor parallelism <tensor parallelism>` cuts within a layer:
 # the first matrix by columns, the second by rows. Each rank then has whole hidden units, for which
-# any function :math:`f` can be computed without the others, and one sum brings the parts together:
+# any function :math:`f` can be computed without the others. With :math:`W^{(r)}` for the part of
+# rank :math:`r`, one sum brings all together:
 #
 # .. math::
 #
@@ -163,21 +164,25 @@ if comm.rank == 0:
         "then all back. Below, 1F1B: forward and backward alternate. Both end at once, and "
         "both have idle corners at the start and the end.",
     )  # fmt: skip
-    for axes, make in zip(panels, (pipeline.gpipe, pipeline.one_f_one_b)):
-        for stage, do, begin, end in pipeline.simulate(make(4, 8)):
+    for axes, name, make in zip(panels, ("GPipe", "1F1B"), (pipeline.gpipe, pipeline.one_f_one_b)):
+        boxes = pipeline.simulate(make(4, 8))
+        for stage, do, begin, end in boxes:
             ahead = do.kind == "forward"
             axes.barh(stage, end - begin, 0.9, begin, edgecolor="black", linewidth=0.5,
                       color="#56B4E9" if ahead else "#0072B2")  # fmt: skip
             axes.text((begin + end) / 2, stage, do.micro_batch, ha="center", va="center",
                       color="black" if ahead else "white")  # fmt: skip
         axes.set(ylabel="stage", yticks=range(4), ylim=(3.6, -0.6))
-        axes.set_title("GPipe" if make is pipeline.gpipe else "1F1B", loc="left")
+        kept = max(pipeline.peak_activations(make(4, 8)))
+        axes.set_title(f"{name}: {pipeline.bubble(boxes):.0%} idle, {kept} kept", loc="left")
     axes.set_xlabel("time, in forwards of a micro-batch")
     plt.show()
 
 # %%
 # Proof
 # -----
+#
+# Both ways to cut, against the gradients of two layers in NumPy:
 #
 # .. property-test:: tests/documents/test_d3.py::test_a5_tensor_parallelism
 #
@@ -197,7 +202,8 @@ if comm.rank == 0:
 #   two stages one waits. Micro-batches make it worth while.
 # * *"Any cut of a layer will do."* By rows first, the sum would be needed before :math:`f`, since
 #   :math:`f(a + b)` is not :math:`f(a) + f(b)`: two sums in place of one.
-# * *"1F1B has a smaller bubble than GPipe."* The same; it keeps 4 micro-batches in place of 16.
+# * *"1F1B has a smaller bubble than GPipe."* The same; of 16 micro-batches it keeps 4,
+#   and GPipe all.
 #
 # Exercises
 # ---------
