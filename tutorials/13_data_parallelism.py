@@ -157,7 +157,7 @@ say(f"weights averaged by a main device: up to {np.abs(averaged - alone).max():.
 # Left, three ways to the same sums: one all-reduce for each parameter, one for all, and in
 # :term:`buckets <gradient bucket>` that are sent while backward is still busy. Orange is waiting.
 # Right, the time of the quickest step on one rank over that on N, in buckets. Here ranks are
-# threads: they send so quickly that buckets gain little, and more of them than cores help little.
+# threads, which send so quickly that buckets gain little.
 
 
 def timeline(comm, reducer):
