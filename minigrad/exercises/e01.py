@@ -83,7 +83,7 @@ def numerical_gradient(answer: Answer, rng: np.random.Generator) -> None:
         require_that(
             np.array_equal(given, theta),
             "theta is not what it was: move entries of a copy, theta.copy()",
-            "theta 被改动了：应当移动副本 theta.copy() 的分量",
+            "theta 被改动了：应当在副本 theta.copy() 上移动分量",
         )
         agree(
             found,

@@ -39,7 +39,7 @@ def tanh_rule(answer: Answer, rng: np.random.Generator) -> None:
             found,
             g / np.cosh(u) ** 2,
             "tanh is taken twice: u is its output already, so the slope is 1 - u²",
-            "对 tanh 求了两次：u 已经是它的输出，所以斜率是 1 - u²",
+            "tanh 用了两次：u 已经是它的输出，所以斜率是 1 - u²",
         )
         agree(found, expected, "what tanh hands back", "tanh 传回的梯度")
 
@@ -99,7 +99,7 @@ def dense_rules(answer: Answer, rng: np.random.Generator) -> None:
         "递归写起来短，但到 1,000 层就会出错。请自己维护一个待访问的列表。",
         "每个名字从列表中取出两次：第一次把它放回去，再放入它的来源；第二次时来源都已完成，"
         "就把它加入结果。",
-        "列表中存放 (name, ready) 这样的对，另用一个集合记录访问过的名字。",
+        "列表中存放 (name, ready) 这样的二元组，另用一个集合记录访问过的名字。",
         "todo = [(last, False)]；while todo: name, ready = todo.pop()；若 ready 就加入结果；"
         "否则若未访问过：todo.append((name, True))，再对每个来源加入 (other, False)",
     ),

@@ -41,7 +41,7 @@ def epoch(answer: Answer, rng: np.random.Generator) -> None:
     require_that(
         list(first) != list(range(100)) and list(first) != list(second),
         "each epoch should have another random order, drawn from rng",
-        "每个轮次的顺序都应由 rng 重新随机产生",
+        "每一轮的顺序都应由 rng 重新随机产生",
     )
 
 

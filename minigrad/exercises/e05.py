@@ -36,8 +36,8 @@ def moments(answer: Answer, rng: np.random.Generator) -> None:
     ),
     hints_zh=(
         "t = 1 时两个平均值是 (1 − β₁)g 与 (1 − β₂)g²。写出它们的商。",
-        "带尖号时两个因子都被约去：g/√(g²) 还剩下什么？",
-        "不带尖号时留下 (1 − β₁)/√(1 − β₂)；两种情形都保留 g 的符号。",
+        "戴上“帽子”时两个因子都被约去：g/√(g²) 还剩下什么？",
+        "不戴时留下 (1 − β₁)/√(1 − β₂)；两种情形都保留 g 的符号。",
     ),
 )
 def first_step(answer: Answer, rng: np.random.Generator) -> None:

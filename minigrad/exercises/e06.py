@@ -70,7 +70,7 @@ def clip_by_norm(answer: Answer, rng: np.random.Generator) -> None:
     ),
     hints_zh=(
         "所有数组共用一个范数，就像把它们首尾相接写成一个向量。",
-        "把所有数组的平方加起来，只开一次方。math.isfinite 能识别 NaN。",
+        "把所有数组的平方加起来，最后只开一次平方根。math.isfinite 能识别 NaN。",
         "norm = math.sqrt(sum((g**2).sum() for g in gradients))；每个数组乘以同一个因子",
     ),
 )

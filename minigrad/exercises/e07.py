@@ -40,7 +40,7 @@ def polynomial(answer: Answer, rng: np.random.Generator) -> None:
         answer(np.array([0, 25, 50, 100, 150]), 0.1, 100, 2.0),
         [0.1, 0.05625, 0.025, 0, 0],
         "the rates for an array of steps",
-        "给定步的数组时的学习率",
+        "以数组给出各步时的学习率",
     )
 
 

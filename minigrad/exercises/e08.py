@@ -58,7 +58,7 @@ def _not_a_mean_of_means(found: Any, means: list[np.ndarray], right: np.ndarray)
     ),
     hints_zh=(
         "以 most 为步长遍历各行，最后一段可能更短。",
-        "gradient 给出的是平均值：分别乘以行数，相加，最后除以 N 一次。",
+        "gradient 给出的是平均值：分别乘以行数，相加，最后只除一次 N。",
         "for i in range(0, len(x), most): part = x[i : i + most]；"
         "total += len(part) * gradient(theta, part, y[i : i + most])",
     ),

@@ -17,7 +17,7 @@ __all__ = ["l1_step", "penalised_gradient", "smallest_lambda"]
     ),
     hints_zh=(
         "和的梯度等于梯度的和：共有三项。",
-        "λ|θ| 的导数是带有 θ 的符号的 λ；λ/2·θ² 的导数是 λθ。",
+        "λ|θ| 的导数是 λ 乘以 θ 的符号；λ/2·θ² 的导数是 λθ。",
         "return g + l1 * np.sign(theta) + l2 * theta",
     ),
 )

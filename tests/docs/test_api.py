@@ -200,11 +200,10 @@ def test_a_page_says_what_examples_begin_with() -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MINIGRAD_CPU_KERNELS", "0")  # NumPy's formulas: nothing is compiled
     example = doctest.DocTestParser().get_doctest(EXAMPLES[name], dict(GLOBALS), name, None, 0)
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
     told: list[str] = []
-    with np.printoptions(precision=4, suppress=True):
+    with mg.kernels.reference(), np.printoptions(precision=4, suppress=True):
         failed, tried = runner.run(example, out=told.append)
     assert tried > 0
     assert failed == 0, "".join(told)

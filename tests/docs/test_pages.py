@@ -54,6 +54,7 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@pytest.mark.usefixtures("own_ops")
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if blocks(p.read_text(encoding="utf-8"))], ids=name
 )
