@@ -54,7 +54,7 @@ def _only(tutorial: str | None) -> list[str]:
     """The option that runs one tutorial alone."""
     if tutorial is None:
         return []
-    return ["-D", rf"sphinx_gallery_conf.filename_pattern=/{tutorial}_\w+\.py$"]
+    return ["-D", rf"sphinx_gallery_conf.filename_pattern=\b{tutorial}_\w+\.py$"]
 
 
 def messages(only: str | None = None) -> int:
@@ -75,7 +75,7 @@ def messages(only: str | None = None) -> int:
 
 def sphinx(builder: str, to: Path, *options: str, strict: bool = True) -> int:
     """Run sphinx-build on docs/, with warnings as errors unless it is not ``strict``."""
-    environ = {"MPLBACKEND": "Agg", **os.environ}
+    environ = os.environ | {"MPLBACKEND": "Agg"}
     warnings = ["--fail-on-warning", "--nitpicky"] if strict else ["-Q"]
     doctrees = BUILT / "doctrees" / to.name
     command = [sys.executable, "-m", "sphinx", "-b", builder, "-d", str(doctrees)]

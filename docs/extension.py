@@ -29,7 +29,9 @@ class Article(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        printed = PRINTED[self.arguments[0]]
+        printed = PRINTED.get(self.arguments[0])
+        if printed is None:
+            raise self.error(f"{self.arguments[0]} is not in minigrad/articles/printed.toml")
         lines = tuple(line for line in self.content if line.strip())
         if lines != printed.lines:
             raise self.error(

@@ -99,9 +99,12 @@ def agree(found: Any, expected: Any, en: str, zh: str, *, tolerance: float = 1e-
             f"{zh}的形状应为 {wanted.shape}，而答案的形状是 {got.shape}",
         )
     if not _equal(got, wanted, tolerance):
+        off, alike = np.abs(got - wanted).max(), show(got) == show(wanted)
         raise Wrong(
-            f"{en} should be {show(wanted)}, and the answer is {show(got)}",
-            f"{zh}应为 {show(wanted)}，而答案是 {show(got)}",
+            f"{en} should be {show(wanted)}, and the answer is {show(got)}"
+            + alike * f" (rounded: it is off by up to {off:.1g})",
+            f"{zh}应为 {show(wanted)}，而答案是 {show(got)}"
+            + alike * f"（显示的是舍入值，最大相差 {off:.1g}）",
         )
 
 

@@ -43,6 +43,13 @@ def epoch(answer: Answer, rng: np.random.Generator) -> None:
         "each epoch should have another random order, drawn from rng",
         "每一轮的顺序都应由 rng 重新随机产生",
     )
+    seeded = (list(answer(100, 10, np.random.default_rng(1))) for _ in range(2))
+    first, second = map(np.concatenate, seeded)
+    require_that(
+        list(first) == list(second),
+        "the order should come from rng alone: two of the same seed gave two orders",
+        "顺序应只由 rng 产生：种子相同的两个 rng 给出了两种顺序",
+    )
 
 
 @exercise(

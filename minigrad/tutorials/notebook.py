@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import textwrap
-from pathlib import Path
 from typing import Any
 
 from minigrad.articles.printed import PRINTED
@@ -92,7 +91,8 @@ def _plain(match: re.Match[str]) -> str:
 def _part(place: str) -> str:
     """The text of a file of the repository, or of its one function that follows ``::``."""
     path, _, name = place.partition("::")
-    file = folder().parent / path
+    inside, lesson = folder(), path.removeprefix("tutorials/")
+    file = inside / lesson if lesson != path else inside.parent / path
     if not file.is_file():  # an installed wheel has no tests
         return f"# {place}"
     text = file.read_text(encoding="utf-8")
@@ -109,12 +109,18 @@ def function(text: str, name: str) -> str:
 
 
 def _repository() -> str:
-    """The address that this clone came from, where it is one that anybody can reach, else ""."""
-    command = ["git", "-C", str(Path(folder())), "config", "--get", "remote.origin.url"]
+    """The address that this clone came from, where it is one that anybody can reach, else "".
+
+    Without the name and password that it may hold; a wheel lies in no clone, or in another's.
+    """
+    clone = folder().parent
+    if not (clone / ".git").exists():
+        return ""
+    command = ["git", "-C", str(clone), "config", "--get", "remote.origin.url"]
     try:
         address = subprocess.run(
             command, capture_output=True, text=True, check=False
         ).stdout.strip()
     except OSError:
         return ""
-    return address if address.startswith("https://") else ""
+    return re.sub("//[^/]*@", "//", address) if address.startswith("https://") else ""

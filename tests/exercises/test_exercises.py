@@ -239,6 +239,22 @@ def test_agree(found, expected, right):
             agree(found, expected, "x", "x")
 
 
+def test_answers_that_look_right_are_told_how_far_they_are_off():
+    with pytest.raises(Wrong, match=r"is 2\. \(rounded: it is off by up to 1e-07\)"):
+        agree(2 + 1e-7, 2.0, "x", "x")
+    with pytest.raises(Wrong, match=r"is 3\.$"):
+        agree(3.0, 2.0, "x", "x")
+
+
+def test_an_epoch_comes_from_rng_alone():
+    def epoch(count, batch_size, rng):
+        return np.split(np.random.permutation(count), range(batch_size, count, batch_size))
+
+    (asked,) = (e for e in exercises(3) if e.name == "epoch")
+    with pytest.raises(Wrong, match="from rng alone"):
+        asked.check(epoch, np.random.default_rng(0))
+
+
 def test_hints_are_as_many_in_both_languages():
     with pytest.raises(ValueError, match="1 hints in English, 2 in Chinese"):
         exercise(hints_en=("a",), hints_zh=("a", "b"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import webbrowser
@@ -14,7 +15,7 @@ from mpirun import mpirun
 
 from minigrad import cli
 from minigrad.errors import MissingExtra
-from minigrad.tutorials import TUTORIALS, command
+from minigrad.tutorials import TUTORIALS, command, notebook
 from minigrad.tutorials.notebook import plainly
 
 
@@ -47,7 +48,9 @@ def test_a_picture_is_written_and_shown_where_there_is_a_screen(
     assert cli.main(["tutorial", "4", "--out", str(tmp_path)]) == 0
     picture = tmp_path / "04_momentum-1.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert f"picture: {picture}" in capfd.readouterr().out
+    out, err = capfd.readouterr()
+    assert f"picture: {picture}" in out
+    assert "non-interactive" not in err
     assert dark == ([picture.as_uri()] if screen else [])
 
 
@@ -69,6 +72,38 @@ def test_a_notebook_is_valid_installs_first_and_runs(tmp_path, capsys):
     assert not re.search(r"^\.\. \S+::|:(?:term|doc|math):`", text, re.MULTILINE)
     assert r"\theta_{t+1} = \theta_t - \gamma v_{t+1}" in text
     assert "def test_f3_momentum(" in text
+
+
+@pytest.mark.parametrize(
+    ("origin", "told"),
+    [
+        ("https://me:secret@example.org/minigrad.git", "https://example.org/minigrad.git"),
+        ("https://example.org/a@b.git", "https://example.org/a@b.git"),
+        ("git@example.org:minigrad.git", ""),
+        (None, ""),
+    ],
+)
+def test_a_notebook_tells_where_the_clone_is_and_no_password(origin, told, tmp_path, monkeypatch):
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    if origin is not None:
+        words = ["git", "-C", str(tmp_path), "config", "remote.origin.url", origin]
+        subprocess.run(words, check=True)
+    monkeypatch.setattr(notebook, "folder", lambda: tmp_path / "tutorials")
+    assert notebook._repository() == told
+    (tmp_path / "lib").mkdir()
+    monkeypatch.setattr(notebook, "folder", lambda: tmp_path / "lib" / "source")
+    assert notebook._repository() == ""  # installed inside of somebody's clone
+
+
+def test_a_wheel_has_what_a_notebook_shows_but_the_tests(tmp_path, monkeypatch):
+    """Its tutorials lie in minigrad/tutorials/source."""
+    (tmp_path / "source" / "recorded").mkdir(parents=True)
+    (tmp_path / "source" / "recorded" / "06.txt").write_text("$ mpirun -n 2\n")
+    monkeypatch.setattr(notebook, "folder", lambda: tmp_path / "source")
+    assert "$ mpirun -n 2" in plainly(".. recorded:: tutorials/recorded/06.txt\n")
+    assert "# tests/a.py::test_b" in plainly(".. property-test:: tests/a.py::test_b\n")
 
 
 def test_every_tutorial_becomes_plain_text():
