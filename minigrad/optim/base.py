@@ -197,8 +197,9 @@ class Optimizer(ABC):
         ``scale`` multiplies the gradient first (``clip_scale(norm, limit)``, 1/loss scale), then
         each element is clipped at plus or minus ``clip_value``, then the penalties are added.
         ``norm`` is a :class:`GradientNorm` that was measured: its scale is applied too, and where
-        it is not finite nothing is updated, without waiting for a GPU. ``zero_grad=True`` leaves zeros where
-        the gradients were, in the same pass; otherwise they stay as they are. Raises
+        it is not finite nothing is updated, without waiting for a GPU.
+        ``zero_grad=True`` leaves zeros where the gradients were, in the same pass; otherwise they
+        stay as they are. Raises
         :class:`InputError` for numbers out of range, for a norm that was not measured since the
         last update or is not of these arenas, and where the parameters have moved.
 
