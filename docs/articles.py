@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from minigrad.articles.printed import PRINTED, Printed
 from minigrad.ask.questions import QUESTIONS
 from minigrad.tutorials import TUTORIALS
 
-__all__ = ["pages"]
+__all__ = ["page", "pages"]
 
 ROOT = Path(__file__).parents[1]
 _ARTICLES = {
@@ -215,12 +216,11 @@ def _ledger(language: str, rows: dict[str, Row]) -> list[str]:
 def _cells(row: Row, language: str) -> list[str]:
     say, item = _SAY[language], row.item
     title = _plain(item.title(language))
-    page = _page(item.id)
     tests = [test.removeprefix("tests/documents/") for test in row.tests]
     more = f" +{len(tests) - 1}" if tests[1:] else ""
     return [
         item.id.removeprefix("Q-"),
-        f"[{title}]({page}.md#{item.id.lower()})" if page else title,
+        title if page(item.id) == "ledger" else f"[{title}]({page(item.id)}.md#{item.id.lower()})",
         item.where,
         say[row.state],
         say["comma"].join(_tutorial(place, language) for place in row.tutorials),
@@ -228,11 +228,11 @@ def _cells(row: Row, language: str) -> list[str]:
     ]
 
 
-def _page(id: str) -> str:
-    """The page that treats an item at length, if there is one."""
+def page(id: str) -> str:
+    """The page that treats an item at length, or else the ledger."""
     if id in formulas():
         return "formulas"
-    return {"E": "errata", "Q": "questions"}.get(ITEMS[id].kind, "")
+    return {"E": "errata", "Q": "questions"}.get(ITEMS[id].kind, "ledger")
 
 
 def _head(id: str, language: str) -> str:
@@ -246,7 +246,7 @@ def _quotation(printed: Printed, language: str) -> str:
     if printed.kind == "latex":
         body = [f"$$\n{line}\n$$" for line in printed.lines]
     elif printed.kind == "code":
-        body = ["```python\n" + "\n".join(printed.lines) + "\n```"]
+        body = ["```python\n" + textwrap.dedent("\n".join(printed.lines)) + "\n```"]
     else:
         body = list(printed.lines)
         if language == "en":

@@ -48,7 +48,7 @@ toc_object_entries_show_parents = "hide"
 sphinx_gallery_conf = {
     "examples_dirs": "../tutorials",
     "gallery_dirs": "tutorials",
-    "filename_pattern": r"/\d\d_\w+\.py$",
+    "filename_pattern": r"\b\d\d_\w+\.py$",
     "ignore_pattern": r"exercises|articles|recorded",
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("docs.extension.scraper",),

@@ -1,23 +1,30 @@
-"""What minigrad's pages need of Sphinx: formulas as MathML, and five directives.
+"""What minigrad's pages need of Sphinx: formulas as MathML, four directives, and links.
 
 ``article`` quotes an item of the articles, and fails where the quotation is not verbatim;
 ``property-test`` shows a test from its file; ``recorded`` shows what a command printed;
-``interactive`` shows a page that the reader moves; ``stub`` shows an exercise's file.
+``interactive`` shows a page that the reader moves. In a tutorial the items that its second line
+names lead to the pages that treat them, and the notebook to download is that of minigrad tutorial.
 """
 
 from __future__ import annotations
 
+import posixpath
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
+from docs.articles import page
+from minigrad.articles import ITEMS
 from minigrad.articles.printed import PRINTED
 from minigrad.explanation.mathml import mathml
-from minigrad.tutorials.notebook import function
+from minigrad.tutorials import TUTORIALS
+from minigrad.tutorials.notebook import function, notebook, shown
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,7 +48,7 @@ class Article(SphinxDirective):
                 + "\n".join(lines)
             )
         if printed.kind == "latex":
-            body = [nodes.math_block(line, line, number=None, nowrap=False) for line in lines]
+            body = [nodes.math_block(line, line) for line in lines]
         elif printed.kind == "code":
             code = "\n".join(lines)
             body = [nodes.literal_block(code, code, language="python", translatable=False)]
@@ -103,10 +110,6 @@ class Recorded(_FromFile):
     language = "console"
 
 
-class Stub(_FromFile):
-    """``.. stub:: tutorials/exercises/04.py``"""
-
-
 class Interactive(SphinxDirective):
     """``.. interactive:: descent`` shows docs/interactive/descent.html."""
 
@@ -124,6 +127,43 @@ class Interactive(SphinxDirective):
             f'title="{name}" height="{self.options.get("height", 640)}" loading="lazy"></iframe>'
         )
         return [nodes.raw("", text, format="html")]
+
+
+class Lesson(SphinxPostTransform):
+    """The items that a tutorial names are links, and its code has no marks for the formatter."""
+
+    default_priority = 1
+
+    def run(self, **_: Any) -> None:
+        here = self.env.current_document.docname
+        if not here.startswith("tutorials/"):
+            return
+        for block in self.document.findall(nodes.literal_block):
+            text = shown(block.astext())
+            block.children = [nodes.Text(text)]
+            block.rawsource = text  # highlighted only where both are the same
+        line = re.compile(r"(?:Articles: |文章条目：)((?:\w+(?:, |、)?)+)$")
+        for paragraph in list(self.document.findall(nodes.paragraph)):
+            if found := line.match(paragraph.astext()):
+                parts = re.split(r"(\w+)", paragraph.astext()[found.start(1) :])
+                start = nodes.Text(paragraph.astext()[: found.start(1)])
+                paragraph.children = []
+                paragraph += [start, *(self._item(part, here) for part in parts if part)]
+
+    def _item(self, text: str, here: str) -> nodes.Node:
+        if text not in ITEMS:
+            return nodes.Text(text)
+        to = posixpath.relpath(f"articles/{page(text)}.html", posixpath.dirname(here))
+        place = "" if page(text) == "ledger" else f"#{text.lower()}"
+        return nodes.reference("", text, refuri=to + place, internal=True)
+
+
+def _notebooks(app: Sphinx) -> None:
+    """What a tutorial's page offers to download: without directives that only the site knows."""
+    for tutorial in TUTORIALS.values():
+        made = Path(app.srcdir, "tutorials", f"{tutorial.name}.ipynb")
+        if made.is_file():
+            made.write_text(notebook(tutorial), encoding="utf-8")
 
 
 def _math(translator: Any, node: nodes.math) -> None:
@@ -155,8 +195,10 @@ def scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    for directive in (Article, Recorded, Stub, Interactive):
+    for directive in (Article, Recorded, Interactive):
         app.add_directive(directive.__name__.lower(), directive)
     app.add_directive("property-test", PropertyTest)
+    app.add_post_transform(Lesson)
+    app.connect("builder-inited", _notebooks, priority=900)  # sphinx-gallery has made its own
     app.add_html_math_renderer("mathml", (_math, None), (_math_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from minigrad import __version__
 from minigrad.distributed.host import launched_rank
@@ -92,6 +93,9 @@ _PARTS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the result is the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # one that lacks a letter shows another, and goes on
+            stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if argv is None else argv)
     # what follows "launch" and its own --debug is the job's
     end = words.index("launch") + 2 if "launch" in words[:2] else len(words)

@@ -50,6 +50,8 @@ print(f"guesses for 30,730 parameters: a number of {digits:,.0f} digits")
 
 # %%
 # With 11 values for each parameter, two take 121 guesses. The network in article D1 §4 has 30,730.
+# (The tutorials follow five articles, D0 to D4. F1 is a formula of theirs, A1 an algorithm, E1 an
+# erratum: ``minigrad articles`` lists them.)
 #
 # The formula
 # -----------

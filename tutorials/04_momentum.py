@@ -22,7 +22,7 @@ The problem
 
 A :term:`loss` often falls steeply in one direction and hardly at all in another. The steep one
 decides how large a step may be; along the flat one such steps take forever. Here is a valley that
-is 25 times as steep across as it is along:
+is 25 times as steep across as it is along; 25 is its :term:`condition number`:
 """
 
 import matplotlib.pyplot as plt
@@ -140,7 +140,7 @@ plt.show()
 # --------------------
 #
 # * *"Momentum is a larger learning rate."* Along a gradient that stays the same it is: steps grow
-#   to :math:`\eta/(1-\beta)`. Across a valley, where signs alternate, they cancel.
+#   to :math:`\eta/(1-\beta)` times it. Across a valley, where signs alternate, they cancel.
 # * *"More momentum is better."* With β = 0.95 the ball overshoots and comes back, for long.
 # * *"β means the same everywhere."* Some libraries put η outside of v. That is the same while η is
 #   constant, and not when a schedule changes it: ``optim.compare_conventions("momentum")``.

@@ -157,7 +157,7 @@ memory = [peak(accumulated, k) for k in pieces]
 times = [min(timeit.repeat(partial(accumulated, k), number=1)) for k in pieces]
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(9, 3.8), layout="constrained",
-    num="Left: the memory of a step falls from 11 MiB for the whole batch to below "
+    num="Left: the memory of a step falls from 12 MiB for the whole batch to below "
     "1 MiB for 128 micro-batches. Right: its time, longest where they are many.",
 )  # fmt: skip
 left.loglog(pieces, memory, "o-", color="#0072B2", base=2)

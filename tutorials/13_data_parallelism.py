@@ -14,7 +14,7 @@ Articles: A3, A4, E11, E17
 
    .. grid-item-card:: You need
 
-      * :doc:`tutorial 3 <03_mini_batches>`
+      * :doc:`tutorial 3 <03_mini_batches>`, and Adam from :doc:`tutorial 5 <05_adam>`
       * no GPU, and no second machine
 
 The problem
@@ -105,7 +105,8 @@ np.testing.assert_allclose(on_ranks(shared_gradient), true, rtol=1e-12)
 # -----------
 #
 # ``DataParallel`` does so for a whole model, with any optimizer. The loader deals each batch out,
-# and ``1 / batch.total`` divides by the rows of all ranks.
+# ``run`` adds up the losses of this rank's part, from its outputs ``y``, and goes back with
+# ``1 / part.total``, which divides by the rows of all ranks. ``how`` takes other ways to send.
 
 
 def train(comm, sizes=(64, 32, 10), batch_size=50, steps=20, **how):
@@ -157,7 +158,7 @@ say(f"weights averaged by a main device: up to {np.abs(averaged - alone).max():.
 # Left, three ways to the same sums: one all-reduce for each parameter, one for all, and in
 # :term:`buckets <gradient bucket>` that are sent while backward is still busy. Orange is waiting.
 # Right, the time of the quickest step on one rank over that on N, in buckets. Here ranks are
-# threads, which send so quickly that buckets gain little.
+# threads, which send so quickly that buckets gain little or nothing.
 
 
 def timeline(comm, reducer):

@@ -14,7 +14,7 @@ Articles: A5, E11
 
    .. grid-item-card:: You need
 
-      * :doc:`tutorial 13 <13_data_parallelism>`
+      * :doc:`tutorial 13 <13_data_parallelism>`, and Adam from :doc:`tutorial 5 <05_adam>`
       * products of matrices
 
 The problem

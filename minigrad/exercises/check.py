@@ -99,7 +99,7 @@ def agree(found: Any, expected: Any, en: str, zh: str, *, tolerance: float = 1e-
             f"{zh}的形状应为 {wanted.shape}，而答案的形状是 {got.shape}",
         )
     if not _equal(got, wanted, tolerance):
-        off, alike = np.abs(got - wanted).max(), show(got) == show(wanted)
+        off, alike = np.abs(got - wanted).max(), _digits(got) == _digits(wanted)
         raise Wrong(
             f"{en} should be {show(wanted)}, and the answer is {show(got)}"
             + alike * f" (rounded: it is off by up to {off:.1g})",
@@ -139,13 +139,18 @@ def show(value: object, most: int = 160) -> str:
     """A value, or the message of an error, on one line that is not too long."""
     try:
         if isinstance(value, np.ndarray):
-            text = np.array2string(value, precision=6, threshold=12, separator=", ")
+            whole = (np.abs(value) < 1e15).all() and (value == np.round(value)).all()
+            text = _digits(value.astype(np.int64) if whole else value)
         else:
             text = str(value) if isinstance(value, BaseException) else repr(value)
     except Exception:  # a class of the learner's, whose __repr__ fails
         text = type(value).__name__
     text = " ".join(text.split())
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _digits(values: np.ndarray[Any, Any]) -> str:
+    return np.array2string(values, precision=6, threshold=12, separator=", ")
 
 
 def _numbers(found: Any) -> np.ndarray[Any, Any] | None:

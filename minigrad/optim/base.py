@@ -162,7 +162,7 @@ class Optimizer(ABC):
 
     @property
     def form(self) -> str:
-        """What runs the update: "compiled", "in_place" or "formula"; several with " and "."""
+        """What runs the update: "compiled", "in_place" or "formula", or some, joined by "and"."""
         kinds = ["compiled"] * bool(self._kernels) + [loop.form for loop in self._loops]
         return " and ".join(kinds)
 

@@ -21,7 +21,7 @@ def run(path: Path, folder: Path) -> None:
     sys.argv = [str(path)]
     runpy.run_path(str(path), run_name="__main__")
     for number, figure in enumerate(plt.get_fignums(), 1):
-        save_figure(plt.figure(figure), folder / f"{path.stem}-{number}.png")
+        save_figure(plt.figure(figure), folder / f"{path.stem}-{number}.png", dpi=150)
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ TUTORIALS = {tutorial.number: tutorial for tutorial in _ALL}
 def folder() -> Path:
     """Where the tutorials are: beside minigrad/ in a clone, inside it in an installed wheel."""
     package = Path(minigrad.__file__).parent
-    beside = package.parent / "tutorials"
-    return beside if beside.is_dir() else package / "tutorials" / "source"
+    inside = package / "tutorials" / "source"  # first: site-packages may have another "tutorials"
+    return inside if inside.is_dir() else package.parent / "tutorials"
 
 
 def find(given: str) -> Tutorial:

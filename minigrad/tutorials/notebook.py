@@ -9,11 +9,12 @@ import subprocess
 import textwrap
 from typing import Any
 
+from minigrad.articles import ITEMS
 from minigrad.articles.printed import PRINTED
 from minigrad.errors import require
 from minigrad.tutorials.listing import Tutorial, folder
 
-__all__ = ["function", "notebook", "plainly"]
+__all__ = ["function", "notebook", "plainly", "shown"]
 
 _FIRST = """\
 # Where minigrad is not installed yet, as on Colab, this installs it, with the GPU's part if there
@@ -45,7 +46,7 @@ def notebook(tutorial: Tutorial) -> str:
     plain = [
         (
             block.type,
-            plainly(block.content) if block.type == "text" else block.content,
+            plainly(block.content) if block.type == "text" else shown(block.content),
             block.lineno,
         )
         for block in blocks
@@ -61,10 +62,22 @@ def notebook(tutorial: Tutorial) -> str:
     return json.dumps(made, ensure_ascii=False, indent=1) + "\n"
 
 
+def shown(code: str) -> str:
+    """Code without the marks that only our formatter reads."""
+    return re.sub(r"[ \t]*# fmt: skip$", "", code, flags=re.MULTILINE)
+
+
 def plainly(text: str) -> str:
     """A text cell without the roles and directives that only minigrad's site knows."""
+    text = re.sub(r"^Articles: (.*)$", _named, text, flags=re.MULTILINE)
     text = re.sub(r":(?:term|doc|ref):`([^`<]+?)(?:\s*<[^>]*>)?`", r"*\1*", text)
     return _DIRECTIVE.sub(lambda match: _plain(match) + "\n", text.rstrip("\n") + "\n")
+
+
+def _named(match: re.Match[str]) -> str:
+    """The items of the articles that a tutorial treats, with their titles."""
+    items = [ITEMS[id] for id in match[1].split(", ")]
+    return "Articles: " + "; ".join(f"{item.id} ({item.en}, {item.where})" for item in items)
 
 
 def _plain(match: re.Match[str]) -> str:
@@ -79,7 +92,7 @@ def _plain(match: re.Match[str]) -> str:
         mark = {"latex": "$$\n{}\n$$", "code": "``{}``", "text": "*{}*"}[printed.kind]
         quoted = "\n\n".join(mark.format(line) for line in (*printed.lines, *printed.en))
         return f"{quoted}\n\n({printed.where})\n"
-    if name in ("property-test", "recorded", "stub"):
+    if name in ("property-test", "recorded"):
         language = "console" if name == "recorded" else "python"
         code = textwrap.indent(_part(argument).rstrip("\n"), "    ")
         return f"``{argument}``\n\n.. code-block:: {language}\n\n{code}\n\n"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from minigrad import cli
-from minigrad.exercises import Wrong, agree, exercise, exercises
+from minigrad.exercises import Wrong, agree, command, exercise, exercises
 from minigrad.exercises.child import verdict
 from minigrad.exercises.command import check_file
 from minigrad.tutorials import TUTORIALS
@@ -136,7 +136,7 @@ def test_hints_come_one_at_a_time(tmp_path, capfd):
         (DATACLASS + ANSWER, "momentum_step: right"),
         (DATACLASS + ANSWER.replace("theta + v", "Own()"), "and the answer is Own\n"),
         ("largest_rate = lambda *given: 10**400", "largest_rate: the largest η for λ = 1"),
-        ("largest_rate = lambda *given: '2'", "should be 2., and the answer is '2'"),
+        ("largest_rate = lambda *given: '2'", "should be 2, and the answer is '2'"),
     ],
 )
 def test_each_fault_is_a_sentence(text, sentence, tmp_path):
@@ -149,10 +149,10 @@ def test_each_fault_is_a_sentence(text, sentence, tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("def momentum_step(:\n", "momentum_step: line 1 is not Python: "),
+        ("def momentum_step(:\n", "mine.py: line 1 is not Python: "),
         (ANSWER + "import os\nos._exit(3)\n", "the process ended with exit code 3"),
         (ANSWER + "print('x' * 100000)\n", "✓ momentum_step"),
-        (ANSWER + "input('?')\n", "momentum_step: line 6 raised EOFError"),
+        (ANSWER + "input('?')\n", "mine.py: line 6 raised EOFError"),
     ],
 )
 def test_a_fault_of_the_process_is_a_sentence(text, sentence, tmp_path, capfd):
@@ -195,6 +195,54 @@ def test_an_endless_loop_is_stopped_and_named(tmp_path, capsys):
     assert time.monotonic() - began < 15
     assert [v["right"] for v in found] == [True, False, False]
     assert "✗ largest_rate: stopped after 2 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def momentum_step(:\n", "✗ mine.py: line 1 is not Python: "),
+        ("while True: pass\n", "✗ mine.py: stopped after 2 s"),
+        ("raise SystemExit\n", "✗ mine.py: line 1 raised SystemExit"),
+    ],
+)
+def test_a_fault_of_the_whole_file_is_told_once_and_without_a_hint(
+    text, sentence, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(command, "SECONDS", 2.0)
+    said, code = checked(text, tmp_path, capsys, "--lang", "en", "--hint", "1")
+    assert code == 1
+    assert said.count("✗") == said.count(sentence) == 1
+    assert "mend that first" in said
+    assert "hint" not in said
+
+
+def test_a_hint_on_any_exercise(tmp_path, capfd):
+    said, _ = checked(
+        ANSWER, tmp_path, capfd, "--lang", "en", "--hint", "1", "--of", "nesterov_step"
+    )
+    assert "hint 1 of 3 on nesterov_step: " in said
+    assert "--hint 2 --of nesterov_step" in said
+    assert cli.main(["check", "4", "--of", "nesterov"]) == 2
+    assert "did you mean 'nesterov_step'?" in capfd.readouterr().err
+
+
+def test_what_a_file_starts_ends_with_its_check(tmp_path, capsys):
+    """A thread that goes on delays no verdict; a process is ended with the check that is."""
+    mark = tmp_path / "mark"
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+    began = time.monotonic()
+    path = tmp_path / "mine.py"
+    path.write_text(thread + ANSWER)
+    (found,) = check_file(path, TUTORIALS[4], exercises(4)[:1], "en", seconds=20.0)
+    assert found["right"]
+    assert time.monotonic() - began < 15
+    sleeper = f"import time; time.sleep(4); open({str(mark)!r}, 'w')"
+    path.write_text(
+        f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {sleeper!r}])\n"
+    )
+    check_file(path, TUTORIALS[4], exercises(4)[:1], "en", seconds=2.0)
+    time.sleep(3)
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize(
@@ -242,7 +290,7 @@ def test_agree(found, expected, right):
 def test_answers_that_look_right_are_told_how_far_they_are_off():
     with pytest.raises(Wrong, match=r"is 2\. \(rounded: it is off by up to 1e-07\)"):
         agree(2 + 1e-7, 2.0, "x", "x")
-    with pytest.raises(Wrong, match=r"is 3\.$"):
+    with pytest.raises(Wrong, match=r"is 3$"):
         agree(3.0, 2.0, "x", "x")
 
 
